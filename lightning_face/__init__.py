@@ -1,0 +1,1 @@
+"""Distributed training of face embeddings with center loss and Minimum Margin Loss."""

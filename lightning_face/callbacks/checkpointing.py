@@ -1,0 +1,102 @@
+"""When checkpoints are taken, and which are kept."""
+
+import time
+from typing import Any
+
+from pytorch_lightning import Callback
+from pytorch_lightning.utilities.rank_zero import rank_zero_info
+
+from lightning_face.callbacks.verification import MONITORED
+from lightning_face.checkpoint.directory import checkpoints_of, name_of, point, prune
+from lightning_face.errors import ConfigError
+from lightning_face.module import FaceModule
+from lightning_face.trainer import FaceTrainer
+
+
+class Checkpointing(Callback):
+    """Saves every so many steps and minutes, at the end, and where verification is best.
+
+    A checkpoint is taken only between two optimizer steps, and after the validation that is due there: what is
+    decided at the end of a batch is done before the next one, or at the end of the epoch.
+
+    Args:
+        every_n_steps: optimizer steps between checkpoints.
+        every_n_minutes: minutes between checkpoints, whichever comes first; 0 for none. Looked at every 20 steps.
+        keep: newest checkpoints to keep, besides the best.
+    """
+
+    CLOCK_EVERY_N_STEPS = 20
+
+    def __init__(self, every_n_steps: int = 1000, every_n_minutes: float = 30.0, keep: int = 2) -> None:
+        if every_n_steps < 1 or keep < 1 or every_n_minutes < 0:
+            raise ConfigError(
+                "checkpoint.every_n_steps and checkpoint.keep must be above 0 and every_n_minutes not negative, got"
+                f" {every_n_steps}, {keep} and {every_n_minutes}"
+            )
+        self.every_n_steps = every_n_steps
+        self.every_n_minutes = every_n_minutes
+        self.keep = keep
+        self.best: dict[str, Any] = {"value": float("-inf"), "step": None}
+        self._saved_step = -1
+        self._stepped_at = -1
+        self._saved_at = time.monotonic()
+        self._best_is_due = False
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best value so far, so that a resumed run goes on comparing."""
+        return {"best": dict(self.best)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """See `state_dict`."""
+        self.best = dict(state_dict["best"])
+
+    def on_fit_start(self, trainer: FaceTrainer, pl_module: FaceModule) -> None:
+        """Forget the clock of an earlier fit."""
+        self._saved_at = time.monotonic()
+        self._saved_step = self._stepped_at = trainer.global_step
+
+    def on_train_batch_start(self, trainer: FaceTrainer, pl_module: FaceModule, batch: Any, batch_idx: int) -> None:
+        """Save what is due after the batch before, whose validation is over now."""
+        if batch_idx % trainer.accumulate_grad_batches == 0:
+            self._save_if_due(trainer, at_the_end=False)
+
+    def on_train_epoch_end(self, trainer: FaceTrainer, pl_module: FaceModule) -> None:
+        """As between batches."""
+        self._save_if_due(trainer, at_the_end=False)
+
+    def on_train_end(self, trainer: FaceTrainer, pl_module: FaceModule) -> None:
+        """Save the final weights."""
+        self._save_if_due(trainer, at_the_end=True)
+
+    def on_validation_end(self, trainer: FaceTrainer, pl_module: FaceModule) -> None:
+        """Note whether these are the best weights so far."""
+        value = trainer.callback_metrics.get(MONITORED)
+        if trainer.state.fn == "fit" and value is not None and float(value) > self.best["value"]:
+            self.best = {"value": float(value), "step": trainer.global_step}
+            self._best_is_due = True
+
+    def _save_if_due(self, trainer: FaceTrainer, *, at_the_end: bool) -> None:
+        step = trainer.global_step
+        if step == self._saved_step:
+            return
+        if at_the_end or self._best_is_due or step % self.every_n_steps == 0 or self._minutes_are_over(trainer, step):
+            self._save(trainer, step)
+
+    def _minutes_are_over(self, trainer: FaceTrainer, step: int) -> bool:
+        """Rank 0's clock decides for all; asked seldom, since asking is a collective."""
+        if self.every_n_minutes == 0 or step % self.CLOCK_EVERY_N_STEPS or step == self._stepped_at:
+            return False
+        self._stepped_at = step
+        over = time.monotonic() - self._saved_at > 60.0 * self.every_n_minutes
+        return bool(trainer.strategy.broadcast(over))
+
+    def _save(self, trainer: FaceTrainer, step: int) -> None:
+        folder = checkpoints_of(trainer.run_dir)
+        trainer.save_checkpoint(folder / name_of(step))
+        if trainer.is_global_zero:
+            if self._best_is_due:
+                point(folder / "best", folder / name_of(step))
+            prune(folder, self.keep)
+        self._best_is_due = False
+        self._saved_step, self._saved_at = step, time.monotonic()
+        rank_zero_info(f"saved {folder / name_of(step)}")

@@ -1,0 +1,63 @@
+"""Plots of the training itself: losses, and how far each center is from its nearest other center."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import torch
+from pytorch_lightning import Callback
+
+from lightning_face.evaluation.figures import losses_figure, nearest_center_figure, save
+from lightning_face.evaluation.nearest_centers import nearest_center_distances
+from lightning_face.module import FaceModule
+from lightning_face.trainer import FaceTrainer
+
+
+class Plots(Callback):
+    """Draws `plots/losses.png` and `plots/nearest_centers.png` after each validation and at the end of training.
+
+    Args:
+        num_centers: centers to measure, drawn evenly from all classes; each is compared with every other.
+    """
+
+    def __init__(self, num_centers: int = 10_000) -> None:
+        self.num_centers = num_centers
+
+    def on_validation_end(self, trainer: FaceTrainer, pl_module: FaceModule) -> None:
+        """Draw while training."""
+        if trainer.state.fn == "fit":
+            self._draw(trainer, pl_module)
+
+    def on_train_end(self, trainer: FaceTrainer, pl_module: FaceModule) -> None:
+        """Draw the final state."""
+        self._draw(trainer, pl_module)
+
+    def _draw(self, trainer: FaceTrainer, pl_module: FaceModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        folder = trainer.run_dir / "plots"
+        folder.mkdir(parents=True, exist_ok=True)
+        steps, series = read_losses(trainer.run_dir / "metrics.csv")
+        if series:
+            save(losses_figure(steps, series), folder / "losses.png")
+        centers = pl_module.objective.centers
+        if centers is not None and len(centers.rows_CD) > 1:
+            stride = -(-len(centers.rows_CD) // self.num_centers)
+            rows = torch.arange(0, len(centers.rows_CD), stride)
+            distances = nearest_center_distances(centers.rows_CD, rows).cpu().numpy()
+            mml = pl_module.objective_config.mml
+            figure = nearest_center_figure({f"step {trainer.global_step}": distances}, mml.margin if mml else None)
+            save(figure, folder / "nearest_centers.png")
+
+
+def read_losses(path: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """The loss and its terms from a run's `metrics.csv`: steps (S,) and a float64 (S,) series per term."""
+    if not path.is_file():
+        return np.empty(0), {}
+    with path.open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row.get("train/loss")]
+    if not rows:
+        return np.empty(0), {}
+    names = [name for name in rows[0] if name.startswith("train/") and name != "train/learning_rate"]
+    series = {name.removeprefix("train/"): np.array([float(row[name] or "nan") for row in rows]) for name in names}
+    return np.array([int(row["step"]) for row in rows]), series

@@ -1,0 +1,121 @@
+"""Scores the verification sets: during training, and in `validate` and `test`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback
+from pytorch_lightning.utilities.rank_zero import rank_zero_info
+from torch import Tensor
+
+from lightning_face.data.faces import FaceBatch
+from lightning_face.data.manifest import PAIRS_FILE
+from lightning_face.distributed.collectives import all_gather_rows
+from lightning_face.errors import ConfigError
+from lightning_face.evaluation.embeddings import Fusion, fuse
+from lightning_face.evaluation.figures import roc_figure, save, score_histogram_figure
+from lightning_face.evaluation.pairs import PairList, read_pairs
+from lightning_face.evaluation.verification import VerificationResult, verify
+from lightning_face.files import write_atomically
+from lightning_face.module import FaceModule
+from lightning_face.trainer import FaceTrainer
+
+MONITORED = "verification/accuracy"
+"""Mean accuracy over the verification sets, by the first fusion: decides which checkpoint is the best."""
+
+
+class Verification(Callback):
+    """Embeds the verification sets on all ranks and reports accuracy, AUC, EER and TAR@FAR of each.
+
+    Args:
+        fusions: how the features of an image and of its mirror image are joined; figures of the first one carry no
+            suffix, the others are named, e.g. `verification/lfw/accuracy@sum`.
+    """
+
+    def __init__(self, fusions: list[Fusion] | None = None) -> None:
+        self.fusions: list[Fusion] = fusions if fusions is not None else ["concat", "sum"]
+        if not self.fusions:
+            raise ConfigError("verification.fusions must name at least one of concat, sum, none")
+        self.results: dict[str, VerificationResult] = {}
+        self._pairs: dict[str, PairList] = {}
+        self._features: list[Tensor] = []
+
+    def read_pairs(self, datamodule: Any) -> None:
+        """Read the pairs of every set; raises DataError before anything is trained."""
+        for name, faces in datamodule.verification.items():
+            self._pairs[name] = read_pairs(Path(faces.shards.folder) / PAIRS_FILE, len(faces))
+
+    def on_validation_epoch_start(self, trainer: FaceTrainer, pl_module: FaceModule) -> None:
+        """Make room for the features of every sample of every set."""
+        datamodule = trainer.datamodule
+        if not self._pairs:
+            self.read_pairs(datamodule)
+        shape = (2, pl_module.backbone.embedding_dim)
+        self._features = [torch.zeros((len(faces), *shape)) for faces in datamodule.verification.values()]
+
+    def on_validation_batch_end(
+        self,
+        trainer: FaceTrainer,
+        pl_module: FaceModule,
+        outputs: Tensor,
+        batch: tuple[FaceBatch, Tensor],
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Store the features of all ranks' batches by sample id."""
+        ids = all_gather_rows(batch[0].sample_ids_B)
+        self._features[dataloader_idx][ids.cpu()] = all_gather_rows(outputs).cpu()
+
+    def on_validation_epoch_end(self, trainer: FaceTrainer, pl_module: FaceModule) -> None:
+        """Score every set, log the figures and draw the plots."""
+        if not self._features:
+            return
+        scalars: dict[str, float] = {}
+        for name, features in zip(self._pairs, self._features, strict=True):
+            for number, fusion in enumerate(self.fusions):
+                result = verify(fuse(features[:, 0], features[:, 1], fusion), self._pairs[name])
+                suffix = f"@{fusion}" if number else ""
+                self.results[name + suffix] = result
+                scalars |= {f"verification/{name}/{key}{suffix}": value for key, value in result.scalars().items()}
+        first = [self.results[name].accuracy for name in self._pairs]
+        scalars[MONITORED] = sum(first) / len(first)
+        pl_module.log_dict(scalars, rank_zero_only=False, sync_dist=False)
+        pl_module.log("accuracy", scalars[MONITORED], prog_bar=True, logger=False)
+        self._features = []
+        if trainer.is_global_zero:
+            self._draw(trainer)
+            self._print(scalars, trainer.global_step)
+
+    on_test_epoch_start = on_validation_epoch_start  # type: ignore[assignment]
+    on_test_batch_end = on_validation_batch_end  # type: ignore[assignment]
+    on_test_epoch_end = on_validation_epoch_end  # type: ignore[assignment]
+
+    def on_test_end(self, trainer: FaceTrainer, pl_module: FaceModule) -> None:
+        """Write the figures of `test` where scripts find them."""
+        if trainer.is_global_zero:
+            figures = {name: result.scalars() for name, result in self.results.items()}
+            record = {"checkpoint": _checkpoint_name(trainer), "fusion": self.fusions[0], "verification": figures}
+            write_atomically(trainer.run_dir / "result.json", (json.dumps(record, indent=1) + "\n").encode())
+
+    def _draw(self, trainer: FaceTrainer) -> None:
+        folder = trainer.run_dir / "plots"
+        folder.mkdir(parents=True, exist_ok=True)
+        save(roc_figure({name: self.results[name] for name in self._pairs}), folder / "roc.png")
+        for name in self._pairs:
+            title = f"{name}, step {trainer.global_step}"
+            save(score_histogram_figure(self.results[name], title), folder / f"scores-{name}.png")
+
+    def _print(self, scalars: dict[str, float], step: int) -> None:
+        for name in self._pairs:
+            prefix = f"verification/{name}/"
+            shown = [
+                f"{key.removeprefix(prefix)} {value:.4f}"
+                for key, value in scalars.items()
+                if key.startswith(prefix) and "@sum" not in key and "threshold" not in key
+            ]
+            rank_zero_info(f"step {step}: {name}: {', '.join(shown)}")
+
+
+def _checkpoint_name(trainer: FaceTrainer) -> str | None:
+    return Path(trainer.ckpt_path).parent.resolve().name if trainer.ckpt_path else None

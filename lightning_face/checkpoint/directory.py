@@ -1,0 +1,162 @@
+"""Checkpoints on disk: one directory each, whole or absent.
+
+    RUN_DIR/checkpoints/
+        step-00000100/  dense.ckpt, tables.safetensors, checkpoint.json
+        last -> step-00000100
+        best -> step-00000080
+
+A checkpoint is written under another name and renamed when complete; `checkpoint.json` is its list of contents.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from lightning_face.errors import CheckpointError
+from lightning_face.files import flush, write_atomically
+
+DENSE_FILE = "dense.ckpt"
+TABLES_FILE = "tables.safetensors"
+DESCRIPTION_FILE = "checkpoint.json"
+VERSION = 1
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a checkpoint holds, readable without opening its tensors.
+
+    Args:
+        step: optimizer steps of the whole run.
+        position: where the order of data stands; see `lightning_face.data.position`.
+        tables: shape of each table tensor.
+        options: options of the run that must not change when it goes on, by dotted name.
+        files: length and sha256 of each file, by name.
+    """
+
+    step: int
+    position: dict[str, Any]
+    tables: dict[str, list[int]]
+    options: dict[str, Any]
+    files: dict[str, dict[str, int | str]]
+    version: int = VERSION
+
+
+def checkpoints_of(run_dir: Path) -> Path:
+    """The folder of a run's checkpoints."""
+    return run_dir / "checkpoints"
+
+
+def name_of(step: int) -> str:
+    """Directory name of a checkpoint; names sort by step."""
+    return f"step-{step:08d}"
+
+
+def publish(
+    partial: Path,
+    final: Path,
+    *,
+    step: int,
+    position: dict[str, Any],
+    tables: dict[str, list[int]],
+    options: dict[str, Any],
+) -> None:
+    """Describe a written checkpoint, flush it to the disk, give it its name and make `last` point to it."""
+    files: dict[str, dict[str, int | str]] = {
+        path.name: {"bytes": path.stat().st_size, "sha256": _sha256(path)} for path in sorted(partial.iterdir())
+    }
+    description = Description(step, position, tables, options, files)
+    for name in files:
+        flush(partial / name)
+    write_atomically(partial / DESCRIPTION_FILE, json.dumps(asdict(description), indent=1).encode())
+    if final.exists():
+        shutil.rmtree(final)
+    partial.rename(final)
+    flush(final.parent)
+    point(final.parent / "last", final)
+
+
+def point(link: Path, target: Path) -> None:
+    """Make a symbolic link to a sibling, replacing the former one in one step."""
+    temporary = link.with_name(f".{link.name}.tmp")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(target.name)
+    temporary.replace(link)
+    flush(link.parent)
+
+
+def describe(checkpoint: Path) -> Description:
+    """Read the description of a checkpoint.
+
+    Raises:
+        CheckpointError: there is none, or it is of another version.
+    """
+    path = checkpoint / DESCRIPTION_FILE
+    if not path.is_file():
+        raise CheckpointError(f"{checkpoint} is no complete checkpoint: {DESCRIPTION_FILE} is missing; choose another")
+    try:
+        description = Description(**json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"{path} is damaged ({error}); choose another checkpoint") from error
+    if description.version != VERSION:
+        raise CheckpointError(f"{path} has version {description.version}, this program reads {VERSION}")
+    return description
+
+
+def check_intact(checkpoint: Path) -> Description:
+    """Compare every file with the description.
+
+    Raises:
+        CheckpointError: names the first file that is missing or differs.
+    """
+    description = describe(checkpoint)
+    for name, expected in description.files.items():
+        path = checkpoint / name
+        if not path.is_file():
+            raise CheckpointError(f"{checkpoint} is damaged: {name} is missing; choose another checkpoint")
+        if path.stat().st_size != expected["bytes"] or _sha256(path) != expected["sha256"]:
+            raise CheckpointError(f"{checkpoint} is damaged: {name} is not what was written; choose another checkpoint")
+    return description
+
+
+def last_intact(run_dir: Path) -> Path | None:
+    """The newest checkpoint that is whole; damaged ones are passed over with a warning. None if there is none."""
+    for checkpoint in sorted(checkpoints_of(run_dir).glob("step-*"), reverse=True):
+        try:
+            check_intact(checkpoint)
+        except CheckpointError as error:
+            _log.warning("%s; trying the one before it", error)
+            continue
+        return checkpoint
+    return None
+
+
+def prune(folder: Path, keep: int) -> None:
+    """Remove all but the newest `keep` checkpoints; what `last` and `best` point to stays."""
+    kept = {(folder / link).resolve() for link in ("last", "best")}
+    for checkpoint in sorted(folder.glob("step-*"))[:-keep]:
+        if checkpoint.resolve() not in kept:
+            # Without its description it counts as incomplete from the first moment of its removal on.
+            (checkpoint / DESCRIPTION_FILE).unlink(missing_ok=True)
+            shutil.rmtree(checkpoint)
+
+
+def make_partial(folder: Path, name: str) -> Path:
+    """An empty directory to write a checkpoint in; removes what killed runs left behind."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for left_over in folder.glob(".partial-*"):
+        shutil.rmtree(left_over)
+    partial = folder / f".partial-{name}"
+    os.mkdir(partial)
+    return partial
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

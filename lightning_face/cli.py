@@ -1,0 +1,215 @@
+"""The command line: LightningCLI with the trainer's defaults, the links between data and model, and run folders."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+from pytorch_lightning.utilities.rank_zero import rank_zero_info, rank_zero_only
+
+from lightning_face.callbacks.checkpointing import Checkpointing
+from lightning_face.callbacks.plots import Plots
+from lightning_face.callbacks.predictions import Predictions
+from lightning_face.callbacks.summary import Summary
+from lightning_face.callbacks.verification import Verification
+from lightning_face.checkpoint.directory import DENSE_FILE, check_intact, checkpoints_of, last_intact
+from lightning_face.data.datamodule import FaceDataModule
+from lightning_face.data.position import Position
+from lightning_face.errors import CheckpointError, ConfigError
+from lightning_face.files import write_atomically
+from lightning_face.loggers import CsvLogger, WandbConfig, make_loggers
+from lightning_face.module import FaceModule
+from lightning_face.trainer import FaceTrainer
+
+CONFIG_FILE = "config.yaml"
+
+KEPT_OPTIONS = ("model", "seed_everything", "trainer.precision", "data.augment")
+"""Options that may not change when a run goes on; the order of data is compared by `Position`."""
+
+
+class FaceCLI(LightningCLI):
+    """`python -m lightning_face fit|validate|test|predict`."""
+
+    trainer: FaceTrainer
+    datamodule: FaceDataModule
+    model: FaceModule
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Run folder, W&B, the callbacks every run has, and the values that must not be given twice."""
+        parser.add_argument(
+            "--run_dir",
+            type=str,
+            default="runs/default",
+            help="Folder of the run. `fit` goes on from its last complete checkpoint; test and predict use its best.",
+        )
+        parser.add_class_arguments(WandbConfig, "wandb")
+        parser.add_lightning_class_args(Checkpointing, "checkpoint")
+        parser.add_lightning_class_args(Verification, "verification")
+        parser.link_arguments("run_dir", "trainer.default_root_dir")
+        parser.link_arguments("seed_everything", "data.seed")
+        parser.link_arguments("seed_everything", "model.seed")
+        parser.link_arguments("data.image_size", "model.image_size")
+        parser.link_arguments("data.num_classes", "model.num_classes", apply_on="instantiate")
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Give the trainer the run's loggers and callbacks."""
+        run_dir = Path(self._option("run_dir"))
+        _check_writable(run_dir)
+        loggers = make_loggers(run_dir, self._option("wandb"), self._options()) if self.subcommand == "fit" else []
+        return super().instantiate_trainer(**{**kwargs, "logger": loggers})
+
+    def before_fit(self) -> None:
+        """Everything that can be wrong is found here, in one process, before ranks are started."""
+        self.datamodule.check_batch(self.trainer.world_size, self.trainer.accumulate_grad_batches)
+        self._callback(Verification).read_pairs(self.datamodule)
+        self.trainer.saved_options = self._kept_options()
+        checkpoint = self._chosen_checkpoint(last_intact(self.trainer.run_dir))
+        if checkpoint is not None:
+            self._check_resumable(checkpoint)
+            rank_zero_info(f"{self.trainer.run_dir}: going on from {checkpoint}")
+        self._record_config()
+
+    def before_validate(self) -> None:
+        """Choose the checkpoint."""
+        self._choose_for_evaluation()
+
+    def before_test(self) -> None:
+        """Choose the checkpoint."""
+        self._choose_for_evaluation()
+
+    def before_predict(self) -> None:
+        """Choose the checkpoint."""
+        self._choose_for_evaluation()
+
+    def _choose_for_evaluation(self) -> None:
+        run_dir = self.trainer.run_dir
+        best = checkpoints_of(run_dir) / "best"
+        checkpoint = self._chosen_checkpoint(best.resolve() if best.exists() else last_intact(run_dir))
+        if checkpoint is None:
+            raise CheckpointError(f"{run_dir} has no checkpoint to evaluate: run `fit` first, or give --ckpt_path")
+        if self.subcommand != "predict":
+            self._callback(Verification).read_pairs(self.datamodule)
+            if not self.datamodule.verification:
+                raise ConfigError(
+                    "there is nothing to verify: set data.verification, e.g."
+                    " --data.verification '{lfw: FOLDER}', to a folder made by `python -m data_prep pairs`"
+                )
+        rank_zero_info(f"evaluating {checkpoint}")
+
+    def _chosen_checkpoint(self, default: Path | None) -> Path | None:
+        """`--ckpt_path` if given, else the default; tell Lightning the file inside the directory."""
+        given = self._option("ckpt_path")
+        checkpoint = Path(given) if given else default
+        if checkpoint is not None:
+            check_intact(checkpoint)
+            self.config_init[str(self.subcommand)]["ckpt_path"] = str(checkpoint / DENSE_FILE)
+            self.config_init[str(self.subcommand)]["weights_only"] = True
+        return checkpoint
+
+    def _check_resumable(self, checkpoint: Path) -> None:
+        description = check_intact(checkpoint)
+        position: Position = self.datamodule.position
+        position.resumed_from(description.position)
+        own = self.trainer.saved_options
+        names = sorted(set(own) | set(description.options))
+        differences = [
+            f"{name}: {description.options.get(name)} -> {own.get(name)}"
+            for name in names
+            if own.get(name) != description.options.get(name)
+        ]
+        if differences:
+            raise CheckpointError(
+                f"{checkpoint} was trained with other options: {'; '.join(differences)};"
+                " use the former values, or another --run_dir"
+            )
+        for logger in self.trainer.loggers:
+            if isinstance(logger, CsvLogger):
+                logger.cut_after(description.step)
+
+    @rank_zero_only
+    def _record_config(self) -> None:
+        text = self._parser(self.subcommand).dump(self.config[str(self.subcommand)], skip_check=True)
+        write_atomically(self.trainer.run_dir / CONFIG_FILE, text.encode())
+
+    def _callback(self, kind: type[Callback]) -> Any:
+        return next(callback for callback in self.trainer.callbacks if isinstance(callback, kind))
+
+    def _option(self, name: str) -> Any:
+        return self.config_init[str(self.subcommand)].get(name)
+
+    def _options(self) -> dict[str, Any]:
+        return self.config[str(self.subcommand)].as_dict()
+
+    def _kept_options(self) -> dict[str, Any]:
+        flat = _flattened(self._options())
+        return {name: value for name, value in flat.items() if name.startswith(KEPT_OPTIONS)}
+
+
+def _flattened(options: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested options by dotted name, with values as JSON gives them back."""
+    flat: dict[str, Any] = {}
+    for name, value in options.items():
+        if isinstance(value, dict):
+            flat |= _flattened(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = list(value) if isinstance(value, tuple) else value
+    return flat
+
+
+def _check_writable(run_dir: Path) -> None:
+    """Fail now rather than at the first checkpoint."""
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        probe = run_dir / f".writable-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ConfigError(f"--run_dir {run_dir} cannot be written ({error.strerror}); choose another folder") from error
+
+
+def _with_recorded_config(arguments: list[str]) -> list[str]:
+    """`test --run_dir DIR` needs no more: the run's own config is used where none is given."""
+    if not arguments or arguments[0] not in ("fit", "validate", "test", "predict"):
+        return arguments
+    if any(argument.split("=")[0] in ("--config", "-c", "--help", "-h") for argument in arguments):
+        return arguments
+    for position, argument in enumerate(arguments):
+        name, _, value = argument.partition("=")
+        if name == "--run_dir":
+            value = value or next(iter(arguments[position + 1 :]), "")
+            recorded = Path(value) / CONFIG_FILE
+            if recorded.is_file():
+                return [arguments[0], "--config", str(recorded), *arguments[1:]]
+    return arguments
+
+
+def run(arguments: list[str] | None = None) -> FaceCLI:
+    """Parse the command line and do what it says.
+
+    Args:
+        arguments: default: those of the process.
+
+    Raises:
+        FaceError: something the user can mend.
+    """
+    torch.set_float32_matmul_precision("high")
+    return FaceCLI(
+        FaceModule,
+        FaceDataModule,
+        trainer_class=FaceTrainer,
+        trainer_defaults={
+            "callbacks": [Plots(), Predictions(), Summary()],
+            "enable_checkpointing": False,
+            "enable_model_summary": False,
+            "log_every_n_steps": 20,
+            "num_sanity_val_steps": 0,
+            "use_distributed_sampler": False,
+        },
+        save_config_callback=None,
+        auto_configure_optimizers=False,
+        seed_everything_default=1,
+        args=_with_recorded_config(list(sys.argv[1:] if arguments is None else arguments)),
+    )

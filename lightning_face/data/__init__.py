@@ -1,0 +1,1 @@
+"""Reading shards in an exact order."""

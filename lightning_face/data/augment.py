@@ -1,0 +1,102 @@
+"""Normalisation and augmentation of a whole batch on its device, decided by uniform numbers drawn per sample."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lightning_face.errors import ConfigError
+
+NUM_DRAWS = 8
+"""Uniform numbers per sample: flip, rotation, scale, shift x, shift y, brightness, contrast, saturation."""
+
+
+@dataclass
+class AugmentConfig:
+    """Random changes of a training image; each drawn uniformly from a symmetric interval.
+
+    Args:
+        flip: mirror half of the images.
+        rotation_deg: largest rotation, degrees.
+        scale: largest relative change of size.
+        shift: largest shift in x and y, as a fraction of the image's side.
+        brightness: largest change, as a fraction of the full range.
+        contrast: largest relative change.
+        saturation: largest relative change.
+    """
+
+    flip: bool = True
+    rotation_deg: float = 0.0
+    scale: float = 0.0
+    shift: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("rotation_deg", "scale", "shift", "brightness", "contrast", "saturation"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"augment.{name} must not be negative, got {getattr(self, name)}")
+
+    @property
+    def moves_pixels(self) -> bool:
+        """Whether images must be sampled anew."""
+        return self.rotation_deg > 0 or self.scale > 0 or self.shift > 0
+
+
+def normalise(images_BHWC: Tensor, image_size: int) -> Tensor:
+    """Bytes to network input: (x - 127.5) / 128 (Wen et al., ECCV 2016, section 4.1), scaled to `image_size`.
+
+    Args:
+        images_BHWC: uint8 RGB.
+
+    Returns:
+        (B, 3, image_size, image_size) float32, channels last in memory.
+    """
+    images = images_BHWC.permute(0, 3, 1, 2).to(torch.float32)
+    if images.shape[-1] != image_size:
+        images = F.interpolate(images, (image_size, image_size), mode="bilinear", antialias=True, align_corners=False)
+    return images.sub(127.5).div(128.0).contiguous(memory_format=torch.channels_last)
+
+
+def augment(images_BCHW: Tensor, draws_BK: Tensor, config: AugmentConfig) -> Tensor:
+    """Change normalised images as the draws say; the same draws give the same images on any rank.
+
+    Args:
+        images_BCHW: float32, normalised.
+        draws_BK: uniform numbers in [0, 1), K = NUM_DRAWS.
+    """
+    signed_BK = draws_BK * 2.0 - 1.0
+    mirror_B = torch.where(signed_BK[:, 0] < 0, -1.0, 1.0) if config.flip else torch.ones_like(signed_BK[:, 0])
+    if config.moves_pixels:
+        images_BCHW = _move(images_BCHW, signed_BK, mirror_B, config)
+    elif config.flip:
+        images_BCHW = torch.where((mirror_B < 0)[:, None, None, None], images_BCHW.flip(3), images_BCHW)
+    return _recolour(images_BCHW, signed_BK, config)
+
+
+def _move(images_BCHW: Tensor, signed_BK: Tensor, mirror_B: Tensor, config: AugmentConfig) -> Tensor:
+    angle = signed_BK[:, 1] * math.radians(config.rotation_deg)
+    size = 1.0 + signed_BK[:, 2] * config.scale
+    cos, sin = torch.cos(angle) / size, torch.sin(angle) / size
+    shift_x, shift_y = signed_BK[:, 3] * 2.0 * config.shift, signed_BK[:, 4] * 2.0 * config.shift
+    rows = (torch.stack([cos * mirror_B, -sin, shift_x], 1), torch.stack([sin * mirror_B, cos, shift_y], 1))
+    grid = F.affine_grid(torch.stack(rows, 1), list(images_BCHW.shape), align_corners=False)
+    return F.grid_sample(images_BCHW, grid, padding_mode="border", align_corners=False)
+
+
+def _recolour(images_BCHW: Tensor, signed_BK: Tensor, config: AugmentConfig) -> Tensor:
+    def factor(draw: int, strength: float) -> Tensor:
+        return (1.0 + strength * signed_BK[:, draw])[:, None, None, None]
+
+    if config.contrast > 0:
+        mean = images_BCHW.mean(dim=(1, 2, 3), keepdim=True)
+        images_BCHW = (images_BCHW - mean) * factor(6, config.contrast) + mean
+    if config.saturation > 0:
+        grey = images_BCHW.mean(dim=1, keepdim=True)
+        images_BCHW = (images_BCHW - grey) * factor(7, config.saturation) + grey
+    if config.brightness > 0:
+        images_BCHW = images_BCHW + 2.0 * config.brightness * signed_BK[:, 5, None, None, None]
+    return images_BCHW

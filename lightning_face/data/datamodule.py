@@ -1,0 +1,155 @@
+"""The data of a run: training shards in exact order, verification sets, and the position between them."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from lightning_face.data.augment import AugmentConfig, augment, normalise
+from lightning_face.data.faces import FaceBatch, Faces
+from lightning_face.data.order import LaneOrder, slots_of
+from lightning_face.data.position import Position
+from lightning_face.data.sampler import SequentialSampler, TrainSampler
+from lightning_face.data.shards import Shards
+from lightning_face.errors import ConfigError
+
+
+class FaceDataModule(LightningDataModule):
+    """Reads training shards and verification sets made by `python -m data_prep`.
+
+    Args:
+        train: folder of the training dataset.
+        verification: name and folder of each verification set, scored during and after training.
+        predict: folder of the dataset that `predict` embeds; default: the training dataset.
+        global_batch_size: samples per optimizer step over all ranks and micro-batches.
+        image_size: side of the network's input, pixels; images are scaled to it on the device.
+        num_workers: processes that read and decode, per rank; 0 reads in the main process.
+        verification_batch_size: images per rank and step when embedding.
+        lanes: the order takes equally many samples of each of these parts of the data; at least the number of nodes.
+        window: samples shuffled together; shards sorted by identity are shuffled as a whole.
+        augment: random changes of training images.
+        seed: of order and augmentation.
+
+    Raises:
+        DataError: a folder is no dataset, or does not agree with its manifest.
+        ConfigError: sizes that cannot work.
+    """
+
+    def __init__(
+        self,
+        train: str,
+        verification: dict[str, str] | None = None,
+        predict: str | None = None,
+        global_batch_size: int = 256,
+        image_size: int = 112,
+        num_workers: int = 2,
+        verification_batch_size: int = 128,
+        lanes: int = 64,
+        window: int = 4096,
+        augment: AugmentConfig | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if image_size < 1 or num_workers < 0 or verification_batch_size < 1:
+            raise ConfigError(
+                "data.image_size and data.verification_batch_size must be above 0 and data.num_workers not negative,"
+                f" got {image_size}, {verification_batch_size} and {num_workers}"
+            )
+        self.image_size = image_size
+        self.num_workers = num_workers
+        self.verification_batch_size = verification_batch_size
+        self.augment = augment or AugmentConfig()
+        self.faces = Faces(Shards(Path(train)), seed)
+        self.verification = {name: Faces(Shards(Path(path)), seed) for name, path in (verification or {}).items()}
+        self.predict = Faces(Shards(Path(predict)), seed) if predict else self.faces
+        manifest = self.faces.shards.manifest
+        self.order = LaneOrder(
+            tuple(shard.samples for shard in manifest.shards),
+            global_batch_size,
+            seed,
+            lanes,
+            window if manifest.shuffled else 0,
+        )
+        self.position = Position.start_of(self.order, manifest.digest())
+
+    @property
+    def num_classes(self) -> int:
+        """Identities of the training dataset."""
+        return self.faces.shards.manifest.num_classes
+
+    def check_batch(self, num_ranks: int, accumulation: int) -> None:
+        """Raise ConfigError unless every rank gets equally large micro-batches."""
+        slots_of(self.order.global_batch_size, accumulation, 0, 0, num_ranks)
+
+    def train_dataloader(self) -> DataLoader[FaceBatch]:
+        """Micro-batches of this rank, from the position on."""
+        assert self.trainer is not None
+        sampler = TrainSampler(
+            self.order,
+            accumulation=self.trainer.accumulate_grad_batches,
+            rank=self.trainer.global_rank,
+            num_ranks=self.trainer.world_size,
+            first_epoch=self.position.epoch,
+            first_step=self.position.step_in_epoch,
+        )
+        return self._loader(self.faces, sampler, keep_workers=True)
+
+    def val_dataloader(self) -> list[DataLoader[FaceBatch]]:
+        """One loader per verification set, in the order of `verification`."""
+        return [self._sequential(faces) for faces in self.verification.values()]
+
+    def test_dataloader(self) -> list[DataLoader[FaceBatch]]:
+        """As for validation."""
+        return self.val_dataloader()
+
+    def predict_dataloader(self) -> DataLoader[FaceBatch]:
+        """The dataset to embed, in order."""
+        return self._sequential(self.predict)
+
+    def on_after_batch_transfer(self, batch: FaceBatch, dataloader_idx: int) -> tuple[FaceBatch, Tensor]:
+        """On the device: the batch and its images as network input, augmented while training."""
+        assert self.trainer is not None
+        images = normalise(batch.images_BHWC, self.image_size)
+        if self.trainer.training:
+            images = augment(images, batch.draws_BK, self.augment)
+        return batch, images
+
+    def mark_trained(self, epoch: int, step: int) -> None:
+        """Remember that an optimizer step was made; the sampler itself runs ahead of the training."""
+        finished = step + 1 == self.order.steps_per_epoch
+        place = (
+            {"epoch": epoch + 1, "consumed": 0} if finished else {"consumed": (step + 1) * self._batch, "epoch": epoch}
+        )
+        self.position = Position(**{**asdict(self.position), **place})
+
+    def state_dict(self) -> dict[str, Any]:
+        """The position; see `Position.state`."""
+        return self.position.state()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a saved position; called before `train_dataloader`."""
+        if self.trainer is not None and self.trainer.state.fn == "fit":
+            self.position = self.position.resumed_from(state_dict)
+
+    @property
+    def _batch(self) -> int:
+        return self.order.global_batch_size
+
+    def _sequential(self, faces: Faces) -> DataLoader[FaceBatch]:
+        assert self.trainer is not None
+        ranks = {"rank": self.trainer.global_rank, "num_ranks": self.trainer.world_size}
+        sampler = SequentialSampler(faces, batch_size=self.verification_batch_size, **ranks)
+        return self._loader(faces, sampler, keep_workers=False)
+
+    def _loader(self, faces: Faces, sampler: Any, *, keep_workers: bool) -> DataLoader[FaceBatch]:
+        return DataLoader(
+            faces,
+            sampler=sampler,
+            batch_size=None,
+            num_workers=self.num_workers,
+            persistent_workers=keep_workers and self.num_workers > 0,
+            pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
+        )

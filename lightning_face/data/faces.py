@@ -1,0 +1,112 @@
+"""Whole batches of decoded faces, by sample id."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from lightning_face.data.augment import NUM_DRAWS
+from lightning_face.data.decode import decode_face, stored_size
+from lightning_face.data.shards import Shards
+from lightning_face.errors import DataError
+from lightning_face.hashing import uniform
+
+
+class BatchRequest(NamedTuple):
+    """Which samples make up one micro-batch of one rank.
+
+    Args:
+        epoch: from 0.
+        micro_step: number of the micro-batch in the epoch; optimizer step times accumulation plus micro-batch.
+        sample_ids: (B,) int64.
+    """
+
+    epoch: int
+    micro_step: int
+    sample_ids: NDArray[np.int64]
+
+
+class FaceBatch(NamedTuple):
+    """One micro-batch of one rank.
+
+    Args:
+        images_BHWC: uint8 RGB.
+        labels_B: int64.
+        sample_ids_B: int64, as asked for.
+        draws_BK: float32 uniform numbers in [0, 1) that decide the augmentation.
+        epoch: of the request.
+        micro_step: of the request.
+        num_replaced: samples that could not be decoded, and were replaced by the next one of the index.
+    """
+
+    images_BHWC: Tensor
+    labels_B: Tensor
+    sample_ids_B: Tensor
+    draws_BK: Tensor
+    epoch: int
+    micro_step: int
+    num_replaced: int
+
+
+class Faces(Dataset[FaceBatch]):
+    """Map-style dataset whose keys are whole batches, so that a worker ships one array.
+
+    Args:
+        shards: where the images are.
+        seed: of the augmentation.
+    """
+
+    MAX_DAMAGED_IN_A_ROW = 100
+
+    def __init__(self, shards: Shards, seed: int) -> None:
+        self.shards = shards
+        self.seed = seed
+        self.size = self._first_stored_size()
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return self.shards.manifest.num_samples
+
+    def __getitem__(self, request: BatchRequest) -> FaceBatch:
+        """Read and decode one batch."""
+        ids = np.asarray(request.sample_ids, dtype=np.int64)
+        images = torch.empty((len(ids), self.size, self.size, 3), dtype=torch.uint8)
+        used = np.array([self._decode_into(images[row], int(sample_id)) for row, sample_id in enumerate(ids)])
+        draws = uniform(self.seed, "augment", request.epoch, ids[:, None], np.arange(NUM_DRAWS))
+        return FaceBatch(
+            images,
+            torch.from_numpy(self.shards.labels(used)),
+            torch.from_numpy(ids),
+            torch.from_numpy(draws.astype(np.float32)),
+            request.epoch,
+            request.micro_step,
+            int((used != ids).sum()),
+        )
+
+    def _decode_into(self, image: Tensor, sample_id: int) -> int:
+        """Decode a sample, or the first readable one after it: a choice that every rank and run makes alike."""
+        for candidate in range(sample_id, sample_id + self.MAX_DAMAGED_IN_A_ROW):
+            candidate %= len(self)
+            try:
+                image.copy_(decode_face(self.shards.read([candidate])[0], self.size))
+            except ValueError:
+                continue
+            return candidate
+        raise DataError(
+            f"{self.shards.folder}: {self.MAX_DAMAGED_IN_A_ROW} samples in a row from number {sample_id} on are no"
+            f" readable JPEGs; run `python -m data_prep check {self.shards.folder}`"
+        )
+
+    def _first_stored_size(self) -> int:
+        for sample_id in range(min(len(self), self.MAX_DAMAGED_IN_A_ROW)):
+            try:
+                return stored_size(self.shards.read([sample_id])[0])
+            except ValueError:
+                continue
+        raise DataError(
+            f"{self.shards.folder}: none of the first samples is a readable JPEG;"
+            f" run `python -m data_prep check {self.shards.folder}`"
+        )

@@ -1,0 +1,104 @@
+"""Random access to the images of a dataset: one `pread` per image, from the memory-mapped index."""
+
+import os
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightning_face.data.manifest import IDENTITIES_FILE, INDEX_DTYPE, INDEX_FILE, Manifest
+from lightning_face.errors import DataError
+
+
+class Shards:
+    """The tars of a dataset, read by sample id.
+
+    Opening checks what costs no reading of images: that every shard is there with its length, that the index belongs
+    to the manifest, that labels are classes. (`python -m data_prep check` reads everything.)
+
+    Args:
+        folder: of the dataset.
+
+    Raises:
+        DataError: the folder is no dataset, or does not agree with its manifest.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.manifest = Manifest.load(folder)
+        self._files: dict[int, int] = {}
+        self._check_files()
+        self._check_labels()
+
+    @cached_property
+    def index(self) -> np.memmap:
+        """`INDEX_DTYPE` rows, one per sample, shared by all processes of the machine."""
+        return np.memmap(self.folder / INDEX_FILE, dtype=INDEX_DTYPE, mode="r")
+
+    def read(self, sample_ids: Iterable[int]) -> list[bytes]:
+        """The encoded images of some samples.
+
+        Raises:
+            DataError: a shard became shorter since it was opened.
+        """
+        return [self._read_row(self.index[sample_id]) for sample_id in sample_ids]
+
+    def labels(self, sample_ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Classes of some samples."""
+        return self.index["label"][sample_ids].astype(np.int64)
+
+    def identities(self) -> list[str]:
+        """Names of the classes; line number is label."""
+        return (self.folder / IDENTITIES_FILE).read_text(encoding="utf-8").splitlines()
+
+    def _read_row(self, row: np.void) -> bytes:
+        size, offset = int(row["size"]), int(row["offset"])
+        data = os.pread(self._file(int(row["shard"])), size, offset)
+        if len(data) < size:
+            name = self.manifest.shards[int(row["shard"])].name
+            raise DataError(f"{self.folder / name} ends before byte {offset + size}: it was cut while in use")
+        return data
+
+    def _file(self, shard: int) -> int:
+        if shard not in self._files:
+            self._files[shard] = os.open(self.folder / self.manifest.shards[shard].name, os.O_RDONLY | os.O_CLOEXEC)
+        return self._files[shard]
+
+    def __getstate__(self) -> dict[str, object]:
+        """Workers open files of their own and map the index again."""
+        state = {**self.__dict__, "_files": {}}
+        state.pop("index", None)
+        return state
+
+    def _check_files(self) -> None:
+        for shard in self.manifest.shards:
+            path = self.folder / shard.name
+            length = path.stat().st_size if path.is_file() else None
+            if length is None:
+                raise DataError(f"shard {path} is missing, {self.folder}/manifest.json names it; restore it")
+            if length != shard.bytes:
+                raise DataError(
+                    f"shard {path} has {length} bytes, its manifest says {shard.bytes}: empty, cut short or of another"
+                    f" dataset; restore it, or write the manifest again with `python -m data_prep index {self.folder}`"
+                )
+        path = self.folder / INDEX_FILE
+        length = path.stat().st_size if path.is_file() else -1
+        expected = self.manifest.num_samples * INDEX_DTYPE.itemsize
+        if length != expected or sum(shard.samples for shard in self.manifest.shards) != self.manifest.num_samples:
+            raise DataError(
+                f"{path} does not belong to the manifest ({length} bytes for {self.manifest.num_samples} samples of"
+                f" {INDEX_DTYPE.itemsize}); write both again with `python -m data_prep index {self.folder}`"
+            )
+        if self.manifest.num_samples == 0:
+            raise DataError(f"{self.folder} has no samples; prepare it again")
+
+    def _check_labels(self) -> None:
+        labels = self.index["label"]
+        wrong = int(np.argmax((labels < 0) | (labels >= self.manifest.num_classes)))
+        if not 0 <= labels[wrong] < self.manifest.num_classes:
+            raise DataError(
+                f"{self.folder / INDEX_FILE}: sample {wrong} has label {labels[wrong]}, labels must be in"
+                f" [0, num_classes) = [0, {self.manifest.num_classes}); prepare the data again"
+            )

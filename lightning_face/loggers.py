@@ -1,0 +1,152 @@
+"""Where metrics go: `metrics.csv` in the run's folder, and Weights & Biases. The only door to wandb."""
+
+import csv
+import io
+import secrets
+import socket
+from argparse import Namespace
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from pytorch_lightning.loggers import Logger, WandbLogger
+from pytorch_lightning.utilities.rank_zero import rank_zero_info, rank_zero_only
+
+from lightning_face.files import write_atomically
+
+METRICS_FILE = "metrics.csv"
+WANDB_ID_FILE = "wandb_id.txt"
+
+
+class CsvLogger(Logger):
+    """Appends one row per call to `metrics.csv`: step, epoch, and a column for each metric ever logged.
+
+    Lightning's own CSVLogger deletes the file of an earlier attempt; this one goes on with it.
+
+    Args:
+        run_dir: folder of the file.
+    """
+
+    def __init__(self, run_dir: Path) -> None:
+        super().__init__()
+        self.path = run_dir / METRICS_FILE
+        self._columns: list[str] | None = None
+
+    @property
+    def name(self) -> str:
+        """Lightning asks for it."""
+        return "csv"
+
+    @property
+    def version(self) -> str:
+        """Lightning asks for it."""
+        return ""
+
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        """Nothing: options are in `config.yaml`."""
+
+    @rank_zero_only
+    def cut_after(self, step: int) -> None:
+        """Drop the rows past a step: the run goes on from there and will write them again."""
+        columns, rows = self._read()
+        kept = [row for row in rows if int(row["step"]) <= step]
+        if len(kept) < len(rows):
+            self._write_all(columns, kept)
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Append a row; a new metric adds a column and writes the file anew, which happens a few times in a run."""
+        row = {"step": step, **metrics}
+        if self._columns is None:
+            self._columns = self._read()[0]
+        new = [name for name in row if name not in self._columns]
+        if new:
+            rows = self._read()[1]
+            self._columns = self._columns + new
+            self._write_all(self._columns, [*rows, row])
+            return
+        with self.path.open("a", newline="") as file:
+            csv.DictWriter(file, self._columns).writerow(row)
+
+    def _read(self) -> tuple[list[str], list[dict[str, Any]]]:
+        if not self.path.is_file():
+            return [], []
+        with self.path.open(newline="") as file:
+            reader = csv.DictReader(file)
+            columns = list(reader.fieldnames or [])
+            # A kill may leave half of the last line.
+            return columns, [row for row in reader if None not in row and None not in row.values()]
+
+    def _write_all(self, columns: list[str], rows: list[dict[str, Any]]) -> None:
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.path, text.getvalue().encode())
+
+
+@dataclass(frozen=True)
+class WandbConfig:
+    """Weights & Biases.
+
+    Args:
+        mode: `auto` is online if you are logged in and the server answers within 10 s, else offline, to be synced
+            later; `disabled` for none.
+        project: of the run.
+        name: of the run; default: the name of its folder.
+    """
+
+    mode: Literal["auto", "online", "offline", "disabled"] = "auto"
+    project: str = "lightning_face"
+    name: str | None = None
+
+
+def make_loggers(run_dir: Path, wandb: WandbConfig, config: dict[str, Any]) -> list[Logger]:
+    """The loggers of a run; a run that goes on keeps its W&B id, and so its W&B run.
+
+    Args:
+        run_dir: folder of the run.
+        wandb: options.
+        config: options of the run, shown in W&B.
+    """
+    loggers: list[Logger] = [CsvLogger(run_dir)]
+    if wandb.mode == "disabled":
+        return loggers
+    offline = wandb.mode == "offline" or (wandb.mode == "auto" and not _server_answers())
+    logger = WandbLogger(
+        project=wandb.project,
+        name=wandb.name or run_dir.resolve().name,
+        id=_wandb_id(run_dir),
+        save_dir=run_dir,
+        offline=offline,
+        resume="allow",
+        config=config,
+    )
+    if offline:
+        rank_zero_info(f"W&B is offline; afterwards: wandb sync {run_dir}/wandb/offline-run-*")
+    return [*loggers, logger]
+
+
+def _wandb_id(run_dir: Path) -> str:
+    """The run's id, the same in every attempt; only rank 0 writes the run, the others never ask for one."""
+    path = run_dir / WANDB_ID_FILE
+    if not path.is_file() and rank_zero_only(lambda: True)():
+        run_dir.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, secrets.token_hex(6).encode())
+    return path.read_text().strip() if path.is_file() else "of-rank-0"
+
+
+def _server_answers() -> bool:
+    """Whether somebody is logged in, and the server can be reached within 10 s."""
+    import wandb
+
+    if not wandb.login(prompt=False):
+        return False
+    server = urlsplit(wandb.Settings().base_url)
+    try:
+        with socket.create_connection((server.hostname or "", server.port or 443), timeout=10):
+            return True
+    except OSError:
+        return False

@@ -1,0 +1,49 @@
+"""Center loss and the rule that moves the centers (Wen et al., ECCV 2016)."""
+
+import torch
+from torch import Tensor
+
+# Shapes: B samples, D embedding dimension, U distinct classes of a batch.
+
+
+def center_loss(features_BD: Tensor, centers_BD: Tensor) -> Tensor:
+    """Half the sum over samples of the squared distance to the own class's center.
+
+    Args:
+        features_BD: embeddings, floating point, not normalised.
+        centers_BD: row i is the center of sample i's class, a constant (no gradient is sent to it).
+
+    Returns:
+        Scalar: the *sum* over the B samples; the gradient with respect to x_i is x_i - c_{y_i}.
+
+    Source:
+        Wen et al., ECCV 2016, equations 2 and 3.
+    """
+    return 0.5 * (features_BD - centers_BD.detach()).square().sum()
+
+
+def moved_centers(centers_UD: Tensor, sums_UD: Tensor, counts_U: Tensor, rate: float) -> Tensor:
+    """Centers after one step of Wen's rule: c - rate * (n c - sum of x) / (1 + n).
+
+    Sums and counts are those of the whole global batch: dividing before adding over ranks would be another rule.
+
+    Args:
+        centers_UD: centers before the step.
+        sums_UD: sum of the features of each class's samples; gradients flow through it.
+        counts_U: number of those samples n; a class with n = 0 does not move.
+        rate: Wen's alpha in [0, 1]; a single sample moves its center by rate / 2 of the way.
+
+    Returns:
+        (U, D) centers after the step.
+
+    Source:
+        Wen et al., ECCV 2016, equation 4 and step 6 of algorithm 1.
+    """
+    counts_U1 = counts_U.to(centers_UD.dtype).unsqueeze(1)
+    return centers_UD - rate * (counts_U1 * centers_UD - sums_UD) / (1.0 + counts_U1)
+
+
+def class_sums(features_BD: Tensor, slots_B: Tensor, num_slots: int) -> Tensor:
+    """Add up the features of each class: row slots_B[i] of the (num_slots, D) result receives features_BD[i]."""
+    sums = torch.zeros((num_slots, features_BD.shape[1]), dtype=features_BD.dtype, device=features_BD.device)
+    return sums.index_add(0, slots_B, features_BD)

@@ -1,0 +1,188 @@
+"""The LightningModule: images -> backbone -> features -> objective, and the order in which everything steps."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule
+from pytorch_lightning.cli import OptimizerCallable
+from torch import Tensor
+from torch.optim import Optimizer
+
+from lightning_face.checkpoint.directory import TABLES_FILE, last_intact
+from lightning_face.checkpoint.progress import rebuilt_fit_loop
+from lightning_face.checkpoint.tables import load_tables
+from lightning_face.data.faces import FaceBatch
+from lightning_face.distributed.batchnorm import average_batchnorm_statistics
+from lightning_face.errors import ConfigError, NonFiniteLossError
+from lightning_face.hashing import seed_of
+from lightning_face.models import build_backbone
+from lightning_face.objectives.objective import LossValue, Objective, ObjectiveConfig
+from lightning_face.optim.schedules import Schedule
+from lightning_face.trainer import FaceTrainer
+
+
+@dataclass(frozen=True)
+class BackboneConfig:
+    """The network.
+
+    Args:
+        name: iresnet18, iresnet34, iresnet50, iresnet100, mobilefacenet, or any timm model.
+        embedding_dim: length of the features, D.
+        neck: what turns a timm model's map into features: auto, flatten, pool or linear (see docs/design.md).
+        dropout: before the last linear layer.
+        channels_last: memory layout of the weights; faster on GPUs and with bf16.
+    """
+
+    name: str = "iresnet50"
+    embedding_dim: int = 512
+    neck: str = "auto"
+    dropout: float = 0.0
+    channels_last: bool = True
+
+
+def _sgd(parameters: Any) -> Optimizer:
+    """The field's default: SGD with momentum."""
+    return torch.optim.SGD(parameters, lr=0.1, momentum=0.9, weight_decay=5e-4)
+
+
+class FaceModule(LightningModule):
+    """Trains face embeddings.
+
+    Args:
+        num_classes: identities; taken from the data.
+        image_size: side of the input, pixels; taken from the data.
+        backbone: the network.
+        objective: the terms of the loss and their class tables.
+        optimizer: of the backbone; biases and norms are not decayed.
+        schedule: of the learning rate, for backbone and classifier.
+        seed: of initial rows and dropout; taken from `seed_everything`.
+    """
+
+    trainer: FaceTrainer
+
+    def __init__(
+        self,
+        num_classes: int,
+        image_size: int = 112,
+        backbone: BackboneConfig | None = None,
+        objective: ObjectiveConfig | None = None,
+        optimizer: OptimizerCallable = _sgd,
+        schedule: Schedule | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        options = backbone or BackboneConfig()
+        self.num_classes = num_classes
+        self.seed = seed
+        self.objective_config = objective or ObjectiveConfig()
+        self._make_optimizer: Callable[[Any], Optimizer] = optimizer
+        self._schedule = schedule or Schedule()
+        fields = asdict(options)
+        channels_last = fields.pop("channels_last")
+        self.backbone_name = options.name
+        self.backbone = build_backbone(image_size=image_size, **fields)
+        if channels_last:
+            self.backbone.to(memory_format=torch.channels_last)
+        self.objective: Objective
+        self.num_replaced = 0
+
+    def setup(self, stage: str) -> None:
+        """Make the class tables: after the process group exists, before the engine wraps the module."""
+        self.objective = Objective(
+            self.objective_config,
+            num_classes=self.num_classes,
+            dim=self.backbone.embedding_dim,
+            seed=self.seed,
+            device=self.trainer.strategy.root_device,
+        )
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        """Features (B, D) of normalised images."""
+        return self.backbone(images_BCHW)
+
+    def training_step(self, inputs: tuple[FaceBatch, Tensor], batch_idx: int) -> Tensor:
+        """Loss of one micro-batch."""
+        batch, images = inputs
+        expected = (self.trainer.current_epoch, batch_idx)
+        if (batch.epoch, batch.micro_step) != expected:
+            raise AssertionError(f"batch {(batch.epoch, batch.micro_step)} arrived where {expected} is due")
+        torch.manual_seed(seed_of(self.seed, "dropout", batch.epoch, batch_idx, self.global_rank))
+        loss = self.objective(self(images), batch.labels_B, accumulation=self.trainer.accumulate_grad_batches)
+        self._check_finite(loss)
+        self.num_replaced += batch.num_replaced
+        values = {f"train/{name}": value for name, value in loss.terms.items()}
+        self.log("train/loss", loss.total.detach(), prog_bar=True)
+        self.log_dict(values)
+        return loss.total
+
+    def optimizer_step(
+        self, epoch: int, batch_idx: int, optimizer: Optimizer, optimizer_closure: Callable[[], Any] | None = None
+    ) -> None:
+        """Step the engine, then the tables with the learning rate that it used, then remember the position."""
+        learning_rate = optimizer.param_groups[0]["lr"]
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        self.objective.step(learning_rate)
+        average_batchnorm_statistics(self.backbone)
+        self.log("train/learning_rate", learning_rate)
+        self.trainer.datamodule.mark_trained(epoch, batch_idx // self.trainer.accumulate_grad_batches)
+
+    def on_train_epoch_end(self) -> None:
+        """Report the images that could not be decoded."""
+        self.log("data/replaced", float(self.num_replaced), reduce_fx="sum", sync_dist=True)
+
+    def validation_step(self, inputs: tuple[FaceBatch, Tensor], batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        """Features of images and of their mirror images, (B, 2, D) float32."""
+        _, images = inputs
+        return torch.stack([self(images), self(images.flip(3))], dim=1).float()
+
+    test_step = validation_step
+    predict_step = validation_step
+
+    def configure_optimizers(self) -> Any:
+        """The optimizer over two groups, and the schedule stepped with it."""
+        parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        decayed = [parameter for parameter in parameters if parameter.ndim > 1]
+        others = [parameter for parameter in parameters if parameter.ndim <= 1]
+        optimizer = self._make_optimizer([{"params": decayed}, {"params": others, "weight_decay": 0.0}])
+        scheduler = self._schedule.build(optimizer, self._total_steps())
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Load the class tables beside the dense file, and put Lightning's counters where the data stands."""
+        if self.trainer.state.fn != "fit" or self.trainer.ckpt_path is None:
+            return
+        load_tables(Path(self.trainer.ckpt_path).with_name(TABLES_FILE), self.objective.state())
+        # Lightning restores the data after the model: its position is not there yet.
+        data = self.trainer.datamodule
+        position = data.position.resumed_from(checkpoint[type(data).__qualname__])
+        checkpoint["loops"]["fit_loop"] = rebuilt_fit_loop(
+            checkpoint["loops"]["fit_loop"],
+            epoch=position.epoch,
+            step_in_epoch=position.step_in_epoch,
+            accumulation=self.trainer.accumulate_grad_batches,
+        )
+
+    def _total_steps(self) -> int:
+        """Optimizer steps of the whole run; Lightning's own estimate would start the data before it is resumed."""
+        steps, epochs = self.trainer.max_steps, self.trainer.max_epochs
+        from_epochs = epochs * self.trainer.datamodule.order.steps_per_epoch if epochs and epochs > 0 else None
+        limits = [limit for limit in (steps if steps > 0 else None, from_epochs) if limit is not None]
+        if not limits:
+            raise ConfigError("the schedule needs the length of the run: set trainer.max_epochs or trainer.max_steps")
+        return min(limits)
+
+    def _check_finite(self, loss: LossValue) -> None:
+        """Stop before anything moves; the values are those of all ranks, so every rank stops here."""
+        values = torch.stack([*loss.terms.values(), loss.total.detach()])
+        if bool(torch.isfinite(values).all()):
+            return
+        wrong = {name: float(value) for name, value in loss.terms.items() if not torch.isfinite(value)}
+        last = last_intact(self.trainer.run_dir)
+        raise NonFiniteLossError(
+            f"the loss is not finite at step {self.global_step} (epoch {self.trainer.current_epoch}):"
+            f" {wrong or {'total': float(loss.total)}}; last good checkpoint: {last or 'none'};"
+            " lower the learning rate or the weight of that term, or lengthen the warm-up"
+        )

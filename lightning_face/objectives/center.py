@@ -1,0 +1,50 @@
+"""The center loss term."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from lightning_face.errors import ConfigError
+from lightning_face.losses import center_loss
+from lightning_face.objectives.batch import MicroBatch, Reduction
+from lightning_face.tables.centers import ReplicatedCenters
+
+
+@dataclass
+class CenterConfig:
+    """Center loss (Wen et al., ECCV 2016) and the table of centers.
+
+    Args:
+        weight: the paper's lambda; 0 keeps the centers moving without a loss.
+        reduction: over the global batch; the paper sums softmax and center loss alike, so with both as means lambda
+            keeps its strength.
+        rate: the paper's alpha in [0, 1], independent of the learning rate.
+        init_std: standard deviation of the initial centers; 0 starts them coincident, where MML has no gradient.
+    """
+
+    weight: float = 0.003
+    reduction: Reduction = "mean"
+    rate: float = 0.5
+    init_std: float = 0.01
+
+    def __post_init__(self) -> None:
+        if self.weight < 0:
+            raise ConfigError(f"center.weight must not be negative, got {self.weight}")
+        if not 0 <= self.rate <= 1:
+            raise ConfigError(f"center.rate must be in [0, 1], got {self.rate}; the paper uses 0.5")
+
+
+class CenterTerm:
+    """Half the squared distance of each sample to its class's center, before the centers move."""
+
+    name = "center"
+
+    def __init__(self, config: CenterConfig, centers: ReplicatedCenters) -> None:
+        self.weight = config.weight
+        self._reduction = config.reduction
+        self._centers = centers
+
+    def part(self, batch: MicroBatch) -> Tensor:
+        """See `Term.part`; each rank sees its own samples."""
+        loss = center_loss(batch.features_BD, self._centers.of(batch.labels_B))
+        return loss * batch.sample_factor(self._reduction)

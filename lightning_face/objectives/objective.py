@@ -1,0 +1,121 @@
+"""The objective: classifier, center loss and MML together, with the class tables that they share."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_face.distributed.collectives import all_reduce_sum_, scale_gradient
+from lightning_face.distributed.world import world_size
+from lightning_face.errors import ConfigError
+from lightning_face.objectives.batch import MicroBatch
+from lightning_face.objectives.center import CenterConfig, CenterTerm
+from lightning_face.objectives.minimum_margin import MinimumMarginConfig, MinimumMarginTerm
+from lightning_face.objectives.softmax import SoftmaxConfig, SoftmaxTerm
+from lightning_face.tables.centers import ReplicatedCenters
+from lightning_face.tables.classifier import ReplicatedClassifier
+
+
+@dataclass
+class ObjectiveConfig:
+    """The terms of the loss; `null` switches one off.
+
+    Args:
+        softmax: the classifier.
+        center: center loss and its table of centers.
+        mml: Minimum Margin Loss; needs the centers of `center` (whose weight may be 0).
+    """
+
+    softmax: SoftmaxConfig | None = field(default_factory=SoftmaxConfig)
+    center: CenterConfig | None = field(default_factory=CenterConfig)
+    mml: MinimumMarginConfig | None = None
+
+    def __post_init__(self) -> None:
+        if self.mml is not None and self.center is None:
+            raise ConfigError("objective.mml needs the table of centers: set objective.center (its weight may be 0)")
+        if self.softmax is None and (self.center is None or self.center.weight == 0):
+            raise ConfigError("objective has no term left: set objective.softmax, or a center.weight above 0")
+
+
+@dataclass(frozen=True)
+class LossValue:
+    """Loss of one micro-batch.
+
+    Args:
+        total: scalar: its value is the global batch's, its gradient that of this rank's part.
+        terms: each term's unweighted global value, detached.
+    """
+
+    total: Tensor
+    terms: dict[str, Tensor]
+
+
+class Objective:
+    """Computes the loss and owns the class tables, outside of any data-parallel engine.
+
+    Args:
+        config: the terms.
+        num_classes: C.
+        dim: D of the embedding.
+        seed: of the tables' initial rows.
+        device: of the tables.
+    """
+
+    def __init__(self, config: ObjectiveConfig, *, num_classes: int, dim: int, seed: int, device: torch.device) -> None:
+        self.classifier: ReplicatedClassifier | None = None
+        self.centers: ReplicatedCenters | None = None
+        self.mml: MinimumMarginTerm | None = None
+        self._sample_terms: list[SoftmaxTerm | CenterTerm] = []
+        shape: dict[str, Any] = {"num_classes": num_classes, "dim": dim, "seed": seed, "device": device}
+        if config.softmax is not None:
+            softmax = config.softmax
+            self.classifier = ReplicatedClassifier(optimizer=softmax.optimizer, init_std=softmax.init_std, **shape)
+            self._sample_terms.append(SoftmaxTerm(softmax, self.classifier))
+        if config.center is not None:
+            self.centers = ReplicatedCenters(rate=config.center.rate, init_std=config.center.init_std, **shape)
+            self._sample_terms.append(CenterTerm(config.center, self.centers))
+            if config.mml is not None:
+                self.mml = MinimumMarginTerm(config.mml, self.centers)
+
+    def __call__(self, features_BD: Tensor, labels_B: Tensor, *, accumulation: int = 1) -> LossValue:
+        """Loss of a micro-batch; every rank calls with equally many samples.
+
+        Args:
+            features_BD: any floating dtype; the arithmetic is float32, outside of autocast.
+            labels_B: int64 in [0, C).
+            accumulation: micro-batches per optimizer step.
+        """
+        with torch.autocast(features_BD.device.type, enabled=False):
+            features = scale_gradient(features_BD.float(), world_size())
+            batch = MicroBatch(features, labels_B, len(labels_B) * world_size(), accumulation)
+            parts = {term.name: (term.weight, term.part(batch)) for term in self._sample_terms}
+            if self.centers is not None:
+                through = self.mml is not None and self.mml.differentiable
+                moved_UD = self.centers.observe(features, labels_B, differentiable=through)
+                if self.mml is not None:
+                    parts[self.mml.name] = (self.mml.weight, self.mml.part(moved_UD))
+            return _sum_over_ranks(parts)
+
+    def step(self, learning_rate: float) -> None:
+        """Move the tables once, after the engine has stepped, with the learning rate that it used."""
+        if self.classifier is not None:
+            self.classifier.step(learning_rate)
+        if self.centers is not None:
+            moved_U = self.centers.step()
+            if self.mml is not None:
+                self.mml.push_centers(moved_U)
+
+    def state(self) -> dict[str, Tensor]:
+        """Every tensor of the tables by name, for checkpoints; loading copies into them."""
+        tables = (table for table in (self.classifier, self.centers) if table is not None)
+        return {name: tensor for table in tables for name, tensor in table.state().items()}
+
+
+def _sum_over_ranks(parts: dict[str, tuple[float, Tensor]]) -> LossValue:
+    """Give the weighted sum of this rank's parts the value of the global loss, keeping its own gradient."""
+    values = all_reduce_sum_(torch.stack([part.detach() for _, part in parts.values()]))
+    weights = values.new_tensor([weight for weight, _ in parts.values()])
+    own = torch.stack([weight * part for weight, part in parts.values()]).sum()
+    total = own + ((weights * values).sum() - own).detach()
+    return LossValue(total, dict(zip(parts, values.unbind(), strict=True)))

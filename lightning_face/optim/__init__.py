@@ -1,0 +1,1 @@
+"""Schedules, and the optimizer of class tables."""

@@ -1,0 +1,1 @@
+"""Class tables: one row per identity, outside of any data-parallel engine."""
