@@ -14,15 +14,26 @@ def main(arguments: list[str] | None = None) -> int:
     # Lightning cannot know that our sampler starts where the checkpoint ends.
     warnings.filterwarnings("ignore", ".*your dataloader is not resumable.*")
     warnings.filterwarnings("ignore", "LightningCLI's args parameter is intended")
+    warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")
     from lightning_face.cli import run
 
     try:
         run(arguments)
-    except FaceError as error:
+    except Exception as error:
+        mistake = mistake_behind(error)
+        if mistake is None:
+            raise
         rank = os.environ.get("LOCAL_RANK", "0")
-        print(f"error{'' if rank == '0' else f' on rank {rank}'}: {error}", file=sys.stderr)
-        return error.exit_code
+        print(f"error{'' if rank == '0' else f' on rank {rank}'}: {mistake}", file=sys.stderr)
+        return mistake.exit_code
     return 0
+
+
+def mistake_behind(error: BaseException | None) -> FaceError | None:
+    """The user's mistake that an error reports, or was raised for: the parser wraps what a config's checks raise."""
+    while error is not None and not isinstance(error, FaceError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 if __name__ == "__main__":

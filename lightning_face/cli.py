@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from lightning_face.callbacks.plots import Plots
 from lightning_face.callbacks.predictions import Predictions
 from lightning_face.callbacks.summary import Summary
 from lightning_face.callbacks.verification import Verification
-from lightning_face.checkpoint.directory import DENSE_FILE, check_intact, checkpoints_of, last_intact
+from lightning_face.checkpoint.directory import DENSE_FILE, best_intact, check_intact, describe, last_intact
 from lightning_face.data.datamodule import FaceDataModule
 from lightning_face.data.position import Position
 from lightning_face.errors import CheckpointError, ConfigError
@@ -66,18 +67,20 @@ class FaceCLI(LightningCLI):
         self.datamodule.check_batch(self.trainer.world_size, self.trainer.accumulate_grad_batches)
         self._callback(Verification).read_pairs(self.datamodule)
         self.trainer.saved_options = self._kept_options()
-        checkpoint = self._chosen_checkpoint(last_intact(self.trainer.run_dir))
+        checkpoint = self._chosen_checkpoint(last_intact)
         if checkpoint is not None:
             self._check_resumable(checkpoint)
             rank_zero_info(f"{self.trainer.run_dir}: going on from {checkpoint}")
         self._record_config()
 
     def before_validate(self) -> None:
-        """Choose the checkpoint."""
+        """Choose the checkpoint; the callback prints what Lightning's table would repeat."""
+        self.config_init["validate"]["verbose"] = False
         self._choose_for_evaluation()
 
     def before_test(self) -> None:
-        """Choose the checkpoint."""
+        """Choose the checkpoint; the callback prints what Lightning's table would repeat."""
+        self.config_init["test"]["verbose"] = False
         self._choose_for_evaluation()
 
     def before_predict(self) -> None:
@@ -86,8 +89,7 @@ class FaceCLI(LightningCLI):
 
     def _choose_for_evaluation(self) -> None:
         run_dir = self.trainer.run_dir
-        best = checkpoints_of(run_dir) / "best"
-        checkpoint = self._chosen_checkpoint(best.resolve() if best.exists() else last_intact(run_dir))
+        checkpoint = self._chosen_checkpoint(best_intact)
         if checkpoint is None:
             raise CheckpointError(f"{run_dir} has no checkpoint to evaluate: run `fit` first, or give --ckpt_path")
         if self.subcommand != "predict":
@@ -99,18 +101,19 @@ class FaceCLI(LightningCLI):
                 )
         rank_zero_info(f"evaluating {checkpoint}")
 
-    def _chosen_checkpoint(self, default: Path | None) -> Path | None:
-        """`--ckpt_path` if given, else the default; tell Lightning the file inside the directory."""
+    def _chosen_checkpoint(self, default: Callable[[Path], Path | None]) -> Path | None:
+        """`--ckpt_path` if given, else the run's own; tell Lightning the file inside the directory."""
         given = self._option("ckpt_path")
-        checkpoint = Path(given) if given else default
+        if given:
+            check_intact(Path(given))
+        checkpoint = Path(given) if given else default(self.trainer.run_dir)
         if checkpoint is not None:
-            check_intact(checkpoint)
             self.config_init[str(self.subcommand)]["ckpt_path"] = str(checkpoint / DENSE_FILE)
             self.config_init[str(self.subcommand)]["weights_only"] = True
         return checkpoint
 
     def _check_resumable(self, checkpoint: Path) -> None:
-        description = check_intact(checkpoint)
+        description = describe(checkpoint)
         position: Position = self.datamodule.position
         position.resumed_from(description.position)
         own = self.trainer.saved_options
@@ -127,7 +130,7 @@ class FaceCLI(LightningCLI):
             )
         for logger in self.trainer.loggers:
             if isinstance(logger, CsvLogger):
-                logger.cut_after(description.step)
+                logger.cut_after(description.step - 1)  # rows count steps from 0
 
     @rank_zero_only
     def _record_config(self) -> None:

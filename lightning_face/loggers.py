@@ -50,16 +50,15 @@ class CsvLogger(Logger):
     def cut_after(self, step: int) -> None:
         """Drop the rows past a step: the run goes on from there and will write them again."""
         columns, rows = self._read()
-        kept = [row for row in rows if int(row["step"]) <= step]
-        if len(kept) < len(rows):
-            self._write_all(columns, kept)
+        if columns:
+            self._write_all(columns, [row for row in rows if int(row["step"]) <= step])
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Append a row; a new metric adds a column and writes the file anew, which happens a few times in a run."""
         row = {"step": step, **metrics}
         if self._columns is None:
-            self._columns = self._read()[0]
+            self._columns = self._begin()
         new = [name for name in row if name not in self._columns]
         if new:
             rows = self._read()[1]
@@ -69,14 +68,21 @@ class CsvLogger(Logger):
         with self.path.open("a", newline="") as file:
             csv.DictWriter(file, self._columns).writerow(row)
 
+    def _begin(self) -> list[str]:
+        """The columns of an earlier attempt, whose file is written anew: a row must not run into half a last line."""
+        columns, rows = self._read()
+        if columns:
+            self._write_all(columns, rows)
+        return columns
+
     def _read(self) -> tuple[list[str], list[dict[str, Any]]]:
         if not self.path.is_file():
             return [], []
         with self.path.open(newline="") as file:
-            reader = csv.DictReader(file)
-            columns = list(reader.fieldnames or [])
-            # A kill may leave half of the last line.
-            return columns, [row for row in reader if None not in row and None not in row.values()]
+            text = file.read()
+        # A kill may leave half of the last line.
+        reader = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1], newline=""))
+        return list(reader.fieldnames or []), list(reader)
 
     def _write_all(self, columns: list[str], rows: list[dict[str, Any]]) -> None:
         text = io.StringIO(newline="")
@@ -129,6 +135,13 @@ def make_loggers(run_dir: Path, wandb: WandbConfig, config: dict[str, Any]) -> l
     return [*loggers, logger]
 
 
+def show(loggers: list[Logger], plot: Path) -> None:
+    """Send a plot of the run's folder to W&B, if the run is logged there."""
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            logger.log_image(f"plots/{plot.stem}", [str(plot)])
+
+
 def _wandb_id(run_dir: Path) -> str:
     """The run's id, the same in every attempt; only rank 0 writes the run, the others never ask for one."""
     path = run_dir / WANDB_ID_FILE
@@ -144,7 +157,8 @@ def _server_answers() -> bool:
 
     if not wandb.login(prompt=False):
         return False
-    server = urlsplit(wandb.Settings().base_url)
+    # A bare `wandb.Settings()` knows neither WANDB_BASE_URL nor the settings file of a self-hosted server.
+    server = urlsplit(wandb.setup().settings.base_url)
     try:
         with socket.create_connection((server.hostname or "", server.port or 443), timeout=10):
             return True

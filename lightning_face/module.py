@@ -1,5 +1,6 @@
 """The LightningModule: images -> backbone -> features -> objective, and the order in which everything steps."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from lightning_face.models import build_backbone
 from lightning_face.objectives.objective import LossValue, Objective, ObjectiveConfig
 from lightning_face.optim.schedules import Schedule
 from lightning_face.trainer import FaceTrainer
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,8 @@ class FaceModule(LightningModule):
 
     def setup(self, stage: str) -> None:
         """Make the class tables: after the process group exists, before the engine wraps the module."""
+        if stage == "fit" and self.objective_config.mml is not None and self.trainer.accumulate_grad_batches > 1:
+            _log.warning("MML is no sum over samples: with accumulation it sees the classes of each micro-batch alone")
         self.objective = Objective(
             self.objective_config,
             num_classes=self.num_classes,

@@ -61,7 +61,7 @@ class FaceTrainer(Trainer):
         if self.is_global_zero:
             make_partial(final.parent, final.name)
         self.strategy.barrier("checkpoint begins")
-        super().save_checkpoint(partial / DENSE_FILE, weights_only, storage_options)
+        super().save_checkpoint(partial / DENSE_FILE, bool(weights_only), storage_options)
         if self.is_global_zero:
             tables = self._tables()
             save_tables(partial / TABLES_FILE, tables)

@@ -50,8 +50,8 @@ class Checkpointing(Callback):
         """See `state_dict`."""
         self.best = dict(state_dict["best"])
 
-    def on_fit_start(self, trainer: FaceTrainer, pl_module: FaceModule) -> None:
-        """Forget the clock of an earlier fit."""
+    def on_train_start(self, trainer: FaceTrainer, pl_module: FaceModule) -> None:
+        """Forget the clock of an earlier fit; at `on_fit_start` a resumed run does not know its step yet."""
         self._saved_at = time.monotonic()
         self._saved_step = self._stepped_at = trainer.global_step
 

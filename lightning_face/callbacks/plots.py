@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from pytorch_lightning import Callback
 
-from lightning_face.evaluation.figures import losses_figure, nearest_center_figure, save
+from lightning_face.evaluation.figures import Figure, losses_figure, nearest_center_figure, save
 from lightning_face.evaluation.nearest_centers import nearest_center_distances
+from lightning_face.loggers import METRICS_FILE, show
 from lightning_face.module import FaceModule
 from lightning_face.trainer import FaceTrainer
 
@@ -35,11 +36,10 @@ class Plots(Callback):
     def _draw(self, trainer: FaceTrainer, pl_module: FaceModule) -> None:
         if not trainer.is_global_zero:
             return
-        folder = trainer.run_dir / "plots"
-        folder.mkdir(parents=True, exist_ok=True)
-        steps, series = read_losses(trainer.run_dir / "metrics.csv")
+        (trainer.run_dir / "plots").mkdir(parents=True, exist_ok=True)
+        steps, series = read_losses(trainer.run_dir / METRICS_FILE)
         if series:
-            save(losses_figure(steps, series), folder / "losses.png")
+            self._publish(trainer, losses_figure(steps, series), "losses")
         centers = pl_module.objective.centers
         if centers is not None and len(centers.rows_CD) > 1:
             stride = -(-len(centers.rows_CD) // self.num_centers)
@@ -47,7 +47,12 @@ class Plots(Callback):
             distances = nearest_center_distances(centers.rows_CD, rows).cpu().numpy()
             mml = pl_module.objective_config.mml
             figure = nearest_center_figure({f"step {trainer.global_step}": distances}, mml.margin if mml else None)
-            save(figure, folder / "nearest_centers.png")
+            self._publish(trainer, figure, "nearest_centers")
+
+    def _publish(self, trainer: FaceTrainer, figure: Figure, name: str) -> None:
+        path = trainer.run_dir / "plots" / f"{name}.png"
+        save(figure, path)
+        show(trainer.loggers, path)
 
 
 def read_losses(path: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:

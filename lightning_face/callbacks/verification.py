@@ -18,6 +18,7 @@ from lightning_face.evaluation.figures import roc_figure, save, score_histogram_
 from lightning_face.evaluation.pairs import PairList, read_pairs
 from lightning_face.evaluation.verification import VerificationResult, verify
 from lightning_face.files import write_atomically
+from lightning_face.loggers import show
 from lightning_face.module import FaceModule
 from lightning_face.trainer import FaceTrainer
 
@@ -85,7 +86,7 @@ class Verification(Callback):
         self._features = []
         if trainer.is_global_zero:
             self._draw(trainer)
-            self._print(scalars, trainer.global_step)
+            self._print(scalars, _weights(trainer))
 
     on_test_epoch_start = on_validation_epoch_start  # type: ignore[assignment]
     on_test_batch_end = on_validation_batch_end  # type: ignore[assignment]
@@ -95,27 +96,29 @@ class Verification(Callback):
         """Write the figures of `test` where scripts find them."""
         if trainer.is_global_zero:
             figures = {name: result.scalars() for name, result in self.results.items()}
-            record = {"checkpoint": _checkpoint_name(trainer), "fusion": self.fusions[0], "verification": figures}
+            record = {"checkpoint": _weights(trainer), "fusion": self.fusions[0], "verification": figures}
             write_atomically(trainer.run_dir / "result.json", (json.dumps(record, indent=1) + "\n").encode())
 
     def _draw(self, trainer: FaceTrainer) -> None:
         folder = trainer.run_dir / "plots"
         folder.mkdir(parents=True, exist_ok=True)
-        save(roc_figure({name: self.results[name] for name in self._pairs}), folder / "roc.png")
+        figures = {"roc": roc_figure({name: self.results[name] for name in self._pairs})}
         for name in self._pairs:
-            title = f"{name}, step {trainer.global_step}"
-            save(score_histogram_figure(self.results[name], title), folder / f"scores-{name}.png")
+            figures[f"scores-{name}"] = score_histogram_figure(self.results[name], f"{name}, {_weights(trainer)}")
+        for name, figure in figures.items():
+            save(figure, folder / f"{name}.png")
+            show(trainer.loggers, folder / f"{name}.png")
 
-    def _print(self, scalars: dict[str, float], step: int) -> None:
+    def _print(self, scalars: dict[str, float], weights: str) -> None:
         for name in self._pairs:
             prefix = f"verification/{name}/"
-            shown = [
-                f"{key.removeprefix(prefix)} {value:.4f}"
-                for key, value in scalars.items()
-                if key.startswith(prefix) and "@sum" not in key and "threshold" not in key
-            ]
-            rank_zero_info(f"step {step}: {name}: {', '.join(shown)}")
+            own = {key.removeprefix(prefix): value for key, value in scalars.items() if key.startswith(prefix)}
+            shown = [f"{key} {value:.4f}" for key, value in own.items() if "@sum" not in key]
+            rank_zero_info(f"{weights}: {name}: {', '.join(shown)}")
 
 
-def _checkpoint_name(trainer: FaceTrainer) -> str | None:
-    return Path(trainer.ckpt_path).parent.resolve().name if trainer.ckpt_path else None
+def _weights(trainer: FaceTrainer) -> str:
+    """Which weights are evaluated: the step of a training, or the name of a checkpoint."""
+    if trainer.state.fn != "fit" and trainer.ckpt_path:
+        return Path(trainer.ckpt_path).parent.resolve().name
+    return f"step {trainer.global_step}"

@@ -75,11 +75,19 @@ def publish(
     for name in files:
         flush(partial / name)
     write_atomically(partial / DESCRIPTION_FILE, json.dumps(asdict(description), indent=1).encode())
-    if final.exists():
-        shutil.rmtree(final)
-    partial.rename(final)
+    _replace(final, partial)
     flush(final.parent)
     point(final.parent / "last", final)
+
+
+def _replace(final: Path, partial: Path) -> None:
+    """Give a directory its final name; a former one of that name stays whole until the new one can take its place."""
+    former = final.with_name(f".partial-former-{final.name}")
+    if final.exists():
+        final.rename(former)
+    partial.rename(final)
+    if former.exists():
+        shutil.rmtree(former)
 
 
 def point(link: Path, target: Path) -> None:
@@ -101,12 +109,14 @@ def describe(checkpoint: Path) -> Description:
     if not path.is_file():
         raise CheckpointError(f"{checkpoint} is no complete checkpoint: {DESCRIPTION_FILE} is missing; choose another")
     try:
-        description = Description(**json.loads(path.read_text()))
-    except (ValueError, TypeError) as error:
+        fields = json.loads(path.read_text())
+        # Before anything else: another version may have other fields.
+        version = fields.get("version", VERSION)
+        if version != VERSION:
+            raise CheckpointError(f"{path} has version {version}, this program reads {VERSION}; choose another")
+        return Description(**fields)
+    except (ValueError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path} is damaged ({error}); choose another checkpoint") from error
-    if description.version != VERSION:
-        raise CheckpointError(f"{path} has version {description.version}, this program reads {VERSION}")
-    return description
 
 
 def check_intact(checkpoint: Path) -> Description:
@@ -123,6 +133,19 @@ def check_intact(checkpoint: Path) -> Description:
         if path.stat().st_size != expected["bytes"] or _sha256(path) != expected["sha256"]:
             raise CheckpointError(f"{checkpoint} is damaged: {name} is not what was written; choose another checkpoint")
     return description
+
+
+def best_intact(run_dir: Path) -> Path | None:
+    """What `best` points to if it is whole, else the last one that is."""
+    best = (checkpoints_of(run_dir) / "best").resolve()
+    if best.exists():
+        try:
+            check_intact(best)
+        except CheckpointError as error:
+            _log.warning("%s; taking the last one", error)
+        else:
+            return best
+    return last_intact(run_dir)
 
 
 def last_intact(run_dir: Path) -> Path | None:

@@ -39,6 +39,8 @@ class AugmentConfig:
         for name in ("rotation_deg", "scale", "shift", "brightness", "contrast", "saturation"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"augment.{name} must not be negative, got {getattr(self, name)}")
+        if self.scale >= 1:
+            raise ConfigError(f"augment.scale must be below 1, got {self.scale}: an image would shrink to nothing")
 
     @property
     def moves_pixels(self) -> bool:

@@ -1,6 +1,6 @@
 """The data of a run: training shards in exact order, verification sets, and the position between them."""
 
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -120,10 +120,8 @@ class FaceDataModule(LightningDataModule):
     def mark_trained(self, epoch: int, step: int) -> None:
         """Remember that an optimizer step was made; the sampler itself runs ahead of the training."""
         finished = step + 1 == self.order.steps_per_epoch
-        place = (
-            {"epoch": epoch + 1, "consumed": 0} if finished else {"consumed": (step + 1) * self._batch, "epoch": epoch}
-        )
-        self.position = Position(**{**asdict(self.position), **place})
+        place = (epoch + 1, 0) if finished else (epoch, (step + 1) * self.order.global_batch_size)
+        self.position = replace(self.position, epoch=place[0], consumed=place[1])
 
     def state_dict(self) -> dict[str, Any]:
         """The position; see `Position.state`."""
@@ -133,10 +131,9 @@ class FaceDataModule(LightningDataModule):
         """Go on from a saved position; called before `train_dataloader`."""
         if self.trainer is not None and self.trainer.state.fn == "fit":
             self.position = self.position.resumed_from(state_dict)
-
-    @property
-    def _batch(self) -> int:
-        return self.order.global_batch_size
+            if self.position.step_in_epoch == self.order.steps_per_epoch:
+                # Of a larger batch than the one saved, the epoch has no whole step left.
+                self.position = replace(self.position, epoch=self.position.epoch + 1, consumed=0)
 
     def _sequential(self, faces: Faces) -> DataLoader[FaceBatch]:
         assert self.trainer is not None

@@ -75,10 +75,11 @@ class Manifest:
             )
         try:
             fields = json.loads(path.read_text())
+            # Before anything else: another version may have other fields.
+            version = fields.get("version", VERSION)
+            if version != VERSION:
+                raise DataError(f"{path} has version {version}, not {VERSION}; prepare the data again")
             shards = tuple(Shard(**shard) for shard in fields.pop("shards"))
-            manifest = Manifest(shards=shards, **fields)
+            return Manifest(shards=shards, **fields)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise DataError(f"{path} is not a manifest ({error}); write it again with `python -m data_prep`") from error
-        if manifest.version != VERSION:
-            raise DataError(f"{path} has version {manifest.version}, not {VERSION}; prepare the data again")
-        return manifest

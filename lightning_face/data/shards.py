@@ -1,5 +1,6 @@
 """Random access to the images of a dataset: one `pread` per image, from the memory-mapped index."""
 
+import hashlib
 import os
 from collections.abc import Iterable
 from functools import cached_property
@@ -93,6 +94,13 @@ class Shards:
             )
         if self.manifest.num_samples == 0:
             raise DataError(f"{self.folder} has no samples; prepare it again")
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != self.manifest.index_sha256:
+            raise DataError(
+                f"{path} does not belong to the manifest (its sha256 is another); restore it, or write both again with"
+                f" `python -m data_prep index {self.folder}`"
+            )
 
     def _check_labels(self) -> None:
         labels = self.index["label"]

@@ -13,6 +13,9 @@ from torch import Tensor
 
 from lightning_face.distributed.world import world_size
 
+# Newer torch renames it and warns about the old name at every call.
+_all_gather = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
+
 
 def all_reduce_sum_(tensor: Tensor) -> Tensor:
     """Sum over ranks in place, without gradient; returns the tensor."""
@@ -26,7 +29,7 @@ def all_gather_rows(rows: Tensor) -> Tensor:
     if world_size() == 1:
         return rows
     gathered = rows.new_empty((world_size() * rows.shape[0], *rows.shape[1:]))
-    dist.all_gather_into_tensor(gathered, rows.contiguous())
+    _all_gather(gathered, rows.contiguous())
     return gathered
 
 

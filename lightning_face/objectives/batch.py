@@ -1,11 +1,23 @@
 """What the terms of an objective see of one micro-batch, and how each term states its reduction."""
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 from torch import Tensor
 
+from lightning_face.errors import ConfigError
+
 Reduction = Literal["mean", "sum"]
+
+
+def check_reduction(term: str, reduction: str) -> None:
+    """Refuse a reduction that does not exist.
+
+    Raises:
+        ConfigError: `reduction` is none of `Reduction`.
+    """
+    if reduction not in get_args(Reduction):
+        raise ConfigError(f"{term}.reduction must be {' or '.join(get_args(Reduction))}, got {reduction!r}")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from lightning_face.errors import ConfigError
 from lightning_face.losses import center_loss
-from lightning_face.objectives.batch import MicroBatch, Reduction
+from lightning_face.objectives.batch import MicroBatch, Reduction, check_reduction
 from lightning_face.tables.centers import ReplicatedCenters
 
 
@@ -28,10 +28,13 @@ class CenterConfig:
     init_std: float = 0.01
 
     def __post_init__(self) -> None:
-        if self.weight < 0:
+        check_reduction("center", self.reduction)
+        if not self.weight >= 0:  # written so that nan is refused too
             raise ConfigError(f"center.weight must not be negative, got {self.weight}")
         if not 0 <= self.rate <= 1:
             raise ConfigError(f"center.rate must be in [0, 1], got {self.rate}; the paper uses 0.5")
+        if not self.init_std >= 0:
+            raise ConfigError(f"center.init_std must not be negative, got {self.init_std}")
 
 
 class CenterTerm:

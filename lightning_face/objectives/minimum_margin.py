@@ -1,7 +1,7 @@
 """The Minimum Margin Loss term."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ from torch import Tensor
 from lightning_face.distributed.world import rank, world_size
 from lightning_face.errors import ConfigError
 from lightning_face.losses import minimum_margin_loss
-from lightning_face.objectives.batch import Reduction
+from lightning_face.objectives.batch import Reduction, check_reduction
 from lightning_face.tables.centers import ReplicatedCenters
 
 Mode = Literal["A", "B", "C"]
@@ -35,15 +35,20 @@ class MinimumMarginConfig:
     center_rate: float | None = None
 
     def __post_init__(self) -> None:
-        if self.weight < 0:
+        check_reduction("mml", self.reduction)
+        if self.mode not in get_args(Mode):
+            raise ConfigError(f"mml.mode must be A, B or C, got {self.mode!r}")
+        if not self.weight >= 0:  # written so that nan is refused too
             raise ConfigError(f"mml.weight must not be negative, got {self.weight}")
-        if self.margin <= 0:
+        if not self.margin > 0:
             raise ConfigError(f"mml.margin must be above 0 (a squared distance), got {self.margin}")
         if (self.mode == "B") != (self.center_rate is not None):
             raise ConfigError(
                 f"mml.center_rate belongs to mml.mode B and to no other: mode is {self.mode},"
                 f" center_rate is {self.center_rate}; set both or neither"
             )
+        if self.center_rate is not None and not self.center_rate > 0:
+            raise ConfigError(f"mml.center_rate must be above 0, got {self.center_rate}; `mode: C` moves nothing")
 
 
 class MinimumMarginTerm:

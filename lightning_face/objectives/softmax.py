@@ -6,7 +6,7 @@ from torch import Tensor
 
 from lightning_face.errors import ConfigError
 from lightning_face.losses import softmax_loss
-from lightning_face.objectives.batch import MicroBatch, Reduction
+from lightning_face.objectives.batch import MicroBatch, Reduction, check_reduction
 from lightning_face.optim.rows import RowOptimizerConfig
 from lightning_face.tables.classifier import ReplicatedClassifier
 
@@ -28,8 +28,11 @@ class SoftmaxConfig:
     optimizer: RowOptimizerConfig = field(default_factory=RowOptimizerConfig)
 
     def __post_init__(self) -> None:
-        if self.weight <= 0:
+        check_reduction("softmax", self.reduction)
+        if not self.weight > 0:  # written so that nan is refused too
             raise ConfigError(f"softmax.weight must be above 0, got {self.weight}; `softmax: null` switches it off")
+        if not self.init_std >= 0:
+            raise ConfigError(f"softmax.init_std must not be negative, got {self.init_std}")
 
 
 class SoftmaxTerm:

@@ -1,0 +1,33 @@
+# Two commands for everyone: `make quickstart` and `make test`. Both set up .venv first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := runs/quickstart
+
+.PHONY: quickstart test lint types clean
+
+$(VENV)/installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed: make PYTHON=python3.11 ..."'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+quickstart: $(VENV)/installed  ## generate faces, train on two processes, evaluate, leave plots
+	$(BIN)/python -m data_prep synthetic $(RUN)/data --identities 300 --images 9000 --held-out 100 --pairs 2000
+	$(BIN)/python -m lightning_face fit --config configs/quickstart.yaml --run_dir $(RUN)
+	$(BIN)/python -m lightning_face test --run_dir $(RUN)
+	@echo "Look at $(RUN)/plots, $(RUN)/metrics.csv and $(RUN)/result.json"
+
+test: $(VENV)/installed  ## the tests
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/installed
+	$(BIN)/mypy
+
+clean:  ## remove what the quickstart made
+	rm -rf $(RUN)

@@ -1,0 +1,124 @@
+"""The command line: commands, their options and what `--help` says of them."""
+
+import argparse
+from typing import Any
+
+from data_prep.arguments import (
+    Commands,
+    Parser,
+    add_command,
+    add_file,
+    add_number,
+    add_path,
+    add_workers,
+    add_writing,
+    at_least,
+)
+from data_prep.check import check
+from data_prep.folder import make_folder
+from data_prep.index import make_index
+from data_prep.pairs import make_pairs
+
+EXAMPLES = """examples:
+  python -m data_prep synthetic data/synthetic
+  python -m data_prep folder CASIA-WebFace data/casia --min-images 5 --size 112
+  python -m data_prep pairs lfw/images lfw/pairs.txt data/lfw
+  python -m data_prep index data/my_tars
+  python -m data_prep check data/casia
+
+A dataset is a folder of WebDataset tars (KEY.jpg, KEY.cls) with manifest.json, index.bin and identities.txt.
+A command that was stopped continues where it was when started again; the same input, options and seed give the same
+bytes whatever the number of workers. `COMMAND --help` lists the options of a command."""
+
+
+def build_parser() -> Parser:
+    """The parser; parsed options are the arguments of the function in `run`."""
+    parser = Parser(
+        prog="python -m data_prep", description="Prepare datasets for lightning_face.", epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
+    )  # fmt: skip
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for add in (_add_folder, _add_synthetic, _add_index, _add_pairs, _add_check):
+        add(commands)
+    return parser
+
+
+KEEP_SIZE = "resize the largest centred square of each image to N x N pixels; 0 keeps images as they are"
+QUALITY_IF_ENCODED = "of JPEGs that must be encoded again; those that need no change are copied byte by byte"
+
+
+def _add_folder(commands: Commands) -> None:
+    parser = add_command(
+        commands, "folder", make_folder, "make a dataset of images that lie in one folder per identity",
+        "VGGFace2/train data/vggface2 --size 112",
+    )  # fmt: skip
+    add_path(
+        parser, "source", "SRC", "folder with a folder of images for each identity, as LFW, CASIA and VGGFace2 come"
+    )
+    add_path(parser, "out", "OUT", "folder to write")
+    add_file(parser, "--people", "take only the identities and image counts of LFW's peopleDevTrain.txt or people.txt")
+    add_number(parser, "--without-fold", at_least(0), None, "leave out this fold of people.txt, counted from 0")
+    add_number(parser, "--min-images", at_least(1), 1, "leave out identities with fewer image files")
+    add_number(parser, "--seed", at_least(0), 0, "of the order in which images are spread over the shards")
+    add_writing(parser, 0, KEEP_SIZE, QUALITY_IF_ENCODED)
+
+
+def _add_synthetic(commands: Commands) -> None:
+    parser = add_command(
+        commands, "synthetic", _make_synthetic, "make a training set and a verification set of generated faces",
+        "data/synthetic --identities 300 --images 12000",
+    )  # fmt: skip
+    add_path(parser, "out", "OUT", "folder to write; it will hold train and verify")
+    add_number(parser, "--identities", at_least(1), 300, "identities to train on")
+    add_number(parser, "--images", at_least(2), 12000, "images of them in all")
+    add_number(
+        parser, "--held-out", at_least(0), 60, "identities to verify with, ten images each; 0: no verification set"
+    )
+    add_number(parser, "--pairs", at_least(2), 1200, "pairs to verify, half of them of one identity")
+    add_number(
+        parser,
+        "--reuse",
+        at_least(1),
+        None,
+        "render only N pictures and repeat them: to try out scale, not to learn from",
+    )
+    add_number(parser, "--seed", at_least(0), 0, "of the faces and their order")
+    add_writing(parser, 112, "width and height of the images, pixels", "of the JPEGs")
+
+
+def _add_index(commands: Commands) -> None:
+    parser = add_command(
+        commands, "index", make_index, "write manifest, index and identities for WebDataset tars made elsewhere",
+        "data/my_tars --identities names.txt",
+    )  # fmt: skip
+    add_path(parser, "tars", "TARS", "folder of *.tar, each with KEY.jpg and its label in KEY.cls")
+    add_number(parser, "--num-classes", at_least(1), None, "labels are below N (without: the greatest label + 1)")
+    add_file(parser, "--identities", "names, one a line in the order of the labels (without: their numbers)")
+    add_workers(parser)
+
+
+def _add_pairs(commands: Commands) -> None:
+    parser = add_command(
+        commands, "pairs", make_pairs, "make a verification set of the images that LFW's list of pairs names",
+        "lfw/images lfw/pairsDevTest.txt data/lfw_dev_test",
+    )  # fmt: skip
+    add_path(parser, "images", "IMAGES", "folder with NAME/NAME_0001.jpg and so on")
+    add_path(parser, "pairs", "PAIRS", "pairs.txt (ten folds), pairsDevTrain.txt or pairsDevTest.txt")
+    add_path(parser, "out", "OUT", "folder to write")
+    add_writing(parser, 0, KEEP_SIZE, QUALITY_IF_ENCODED)
+
+
+def _add_check(commands: Commands) -> None:
+    parser = add_command(
+        commands, "check", check, "verify checksums, index, labels and pairs of a dataset, and decode every image",
+        "data/casia",
+    )  # fmt: skip
+    add_path(parser, "folder", "OUT", "folder of the dataset; exit code 1 if something is wrong with it")
+    add_workers(parser)
+
+
+def _make_synthetic(**options: Any) -> None:  # passed on, checked by the parser
+    # OpenCV and the renderer take a moment to load, and no other command needs them.
+    from data_prep.generate import make_synthetic
+
+    make_synthetic(**options)

@@ -1,0 +1,129 @@
+"""The only door to Pillow and simplejpeg: any image file in, an RGB JPEG out, damaged ones refused."""
+
+import io
+import warnings
+
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+MAX_PIXELS = 64_000_000
+"""Larger images are refused: a few kilobytes can claim gigabytes (a decompression bomb)."""
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".gif"})
+"""File names, in lower case, that are taken for images."""
+
+_ORIENTATION_TAG = 0x0112
+_UPRIGHT = 1
+_OTHER_COLORS = {"Gray": "GRAY", "CMYK": "CMYK", "YCCK": "CMYK"}
+
+
+class RejectedImage(Exception):
+    """An image that cannot be used; its text is the reason."""
+
+
+def check_jpeg(data: bytes) -> tuple[int, int]:
+    """Decode a JPEG as strictly as training does.
+
+    Returns:
+        Height and width, pixels.
+
+    Raises:
+        RejectedImage: it is damaged, no JPEG, or too large.
+    """
+    height, width = _decode_strictly(data)[0].shape[:2]
+    return height, width
+
+
+def _decode_strictly(data: bytes) -> tuple[NDArray[np.uint8], bool]:
+    """Pixels of a JPEG, and whether they are RGB (rather than grey or CMYK)."""
+    try:
+        height, width, colors, _ = simplejpeg.decode_jpeg_header(data)
+        _check_size(width, height)
+        asked = _OTHER_COLORS.get(colors, "RGB")
+        return simplejpeg.decode_jpeg(data, colorspace=asked, strict=True), asked == "RGB"
+    except ValueError as error:
+        raise RejectedImage(f"damaged JPEG: {error}") from error
+
+
+def to_jpeg(data: bytes, size: int, quality: int) -> bytes:
+    """Bytes of an RGB JPEG that shows the image upright.
+
+    A JPEG that already is what is asked for comes back untouched: encoding it again would only lose quality. Otherwise
+    the largest centred square is resized, so that faces keep their proportions.
+
+    Args:
+        data: contents of the image file.
+        size: height and width wanted, pixels; 0 keeps the image's own.
+        quality: of JPEGs that have to be encoded, 1 to 100.
+
+    Raises:
+        RejectedImage: it is empty, damaged, of an unknown format, or too large.
+    """
+    if not data:
+        raise RejectedImage("empty file")
+    if data.startswith(b"\xff\xd8"):
+        # Pillow decodes damaged JPEGs without a word; whatever training would refuse is refused here.
+        pixels, is_rgb = _decode_strictly(data)
+        if not is_rgb or not _is_upright(data):
+            image = _decode(data)
+        elif size and pixels.shape[:2] != (size, size):
+            image = Image.fromarray(pixels)
+        else:
+            return data
+    else:
+        image = _decode(data)
+    if size and image.size != (size, size):
+        image = ImageOps.fit(image, (size, size), method=Image.Resampling.LANCZOS)
+    encoded = io.BytesIO()
+    image.save(encoded, "JPEG", quality=quality)
+    return encoded.getvalue()
+
+
+def _is_upright(data: bytes) -> bool:
+    # Most crops carry no EXIF; looking for it costs less than Pillow's parser.
+    if b"Exif\0\0" not in data:
+        return True
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return bool(image.getexif().get(_ORIENTATION_TAG, _UPRIGHT) == _UPRIGHT)
+    except Exception:  # unreadable EXIF has no orientation to apply; the pixels decoded well
+        return True
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise RejectedImage(f"{width} x {height} pixels are more than {MAX_PIXELS:,}")
+
+
+def _decode(data: bytes) -> Image.Image:
+    """The image, upright, in mode RGB."""
+    try:
+        with warnings.catch_warnings():
+            # Pillow's own warnings (bombs, odd EXIF, palette transparency) are met by our checks or do not matter here.
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data)) as image:
+                _check_size(*image.size)
+                image.load()
+                return _to_rgb(ImageOps.exif_transpose(image))
+    except RejectedImage:
+        raise
+    except UnidentifiedImageError as error:
+        raise RejectedImage("not an image of a known format") from error
+    except Exception as error:  # Pillow's readers raise whatever damaged bytes lead them to
+        raise RejectedImage(f"cannot be decoded: {error}") from error
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        raise RejectedImage("floating-point pixels have no agreed range")
+    if image.mode.startswith("I"):
+        # Pillow's conversion cuts 16-bit values off at 255 instead of scaling them.
+        pixels = np.asarray(image).astype(np.int64)
+        return Image.fromarray((np.clip(pixels, 0, 0xFFFF) >> 8).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        # Over black, the border colour of aligned crops; dropping alpha would show whatever lay hidden under it.
+        rgba = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, (0, 0, 0, 255)), rgba).convert("RGB")
+    return image.convert("RGB")

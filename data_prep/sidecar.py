@@ -1,0 +1,57 @@
+"""What is known of one finished shard, kept until the dataset is complete."""
+
+import base64
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightning_face.data.manifest import INDEX_DTYPE, Shard
+from lightning_face.files import write_atomically
+
+
+@dataclass(frozen=True)
+class Sidecar:
+    """What is known of a finished shard.
+
+    Args:
+        plan_sha256: of the plan that it belongs to.
+        shard: its line in the manifest.
+        rows: its rows of the index, INDEX_DTYPE, in the order of the tar.
+        rejected: number in the plan, source and reason of each image left out.
+    """
+
+    plan_sha256: str
+    shard: Shard
+    rows: NDArray[np.void]
+    rejected: list[tuple[int, str, str]]
+
+    def write(self, path: Path) -> None:
+        """Write it atomically."""
+        fields = {
+            "plan_sha256": self.plan_sha256,
+            "shard": vars(self.shard),
+            "rows": base64.b64encode(self.rows.tobytes()).decode(),
+            "rejected": self.rejected,
+        }
+        write_atomically(path, json.dumps(fields).encode())
+
+    @staticmethod
+    def read(path: Path) -> "Sidecar":
+        """Read it back.
+
+        Raises:
+            OSError: it is missing.
+            ValueError, KeyError, TypeError: it is no sidecar.
+        """
+        fields = json.loads(path.read_text())
+        rows = np.frombuffer(base64.b64decode(fields["rows"]), dtype=INDEX_DTYPE)
+        rejected = [(int(number), str(source), str(reason)) for number, source, reason in fields["rejected"]]
+        return Sidecar(str(fields["plan_sha256"]), Shard(**fields["shard"]), rows, rejected)
+
+
+def sidecar_path(work: Path, number: int) -> Path:
+    """Where the sidecar of a shard lies, in the folder of unfinished work."""
+    return work / f"shard-{number:06d}.json"

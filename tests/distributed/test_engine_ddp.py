@@ -1,0 +1,190 @@
+"""Promise P1 through Lightning's DDP: one, two and three processes end where a plain loop over the equations ends."""
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+import torch
+from pytorch_lightning import Callback
+from pytorch_lightning.plugins.environments import TorchElasticEnvironment
+from torch import Tensor
+
+from lightning_face.data.augment import augment, normalise
+from lightning_face.data.datamodule import FaceDataModule
+from lightning_face.data.faces import BatchRequest
+from lightning_face.distributed.world import rank, world_size
+from lightning_face.module import BackboneConfig, FaceModule
+from lightning_face.objectives.center import CenterConfig
+from lightning_face.objectives.minimum_margin import MinimumMarginConfig
+from lightning_face.objectives.objective import Objective, ObjectiveConfig
+from lightning_face.objectives.softmax import SoftmaxConfig
+from lightning_face.optim.schedules import Schedule
+from lightning_face.trainer import FaceTrainer
+from tests.oracle import Oracle, assert_close
+from tests.ranks import run_ranks
+
+NUM_STEPS, ACCUMULATION, GLOBAL_BATCH = 4, 2, 24
+CLIP_NORM, LEARNING_RATE = 0.5, 0.2
+SCHEDULE = Schedule(warmup_steps=1)  # the rate differs from step to step
+
+
+OBJECTIVE = ObjectiveConfig(
+    SoftmaxConfig(init_std=0.1),
+    CenterConfig(weight=0.1, init_std=0.1),
+    MinimumMarginConfig(weight=0.01, margin=4.0),
+)
+
+
+class GradientNorms(Callback):
+    """Norm of the whole gradient before each step is clipped."""
+
+    def __init__(self) -> None:
+        self.norms: list[float] = []
+
+    def on_before_optimizer_step(self, trainer: Any, pl_module: FaceModule, optimizer: Any) -> None:
+        gradients = [parameter.grad for parameter in pl_module.parameters() if parameter.grad is not None]
+        self.norms.append(float(torch.nn.utils.get_total_norm(gradients)))
+
+
+class Losses(Callback):
+    """The loss of each micro-batch, as logged."""
+
+    def __init__(self) -> None:
+        self.values: list[float] = []
+
+    def on_train_batch_end(self, trainer: Any, *args: Any) -> None:
+        self.values.append(float(trainer.callback_metrics["train/loss"]))
+
+
+def fit(dataset: Path, run_dir: Path) -> dict[str, Any]:
+    """Train on this rank; the harness has made the process group, Lightning finds it."""
+    torchrun = {"RANK": rank(), "LOCAL_RANK": rank(), "WORLD_SIZE": world_size(), "MASTER_ADDR": "-", "MASTER_PORT": 0}
+    with patch.dict(os.environ, {name: str(value) for name, value in torchrun.items()}):
+        return _fit(dataset, run_dir)
+
+
+def make_data(dataset: Path) -> FaceDataModule:
+    return FaceDataModule(str(dataset), global_batch_size=GLOBAL_BATCH, image_size=32, num_workers=0, seed=3)
+
+
+def make_module(data: FaceDataModule) -> FaceModule:
+    torch.manual_seed(11)
+    return FaceModule(
+        data.num_classes,
+        image_size=32,
+        backbone=BackboneConfig("test_convnext", embedding_dim=16, neck="linear"),
+        objective=OBJECTIVE,
+        optimizer=partial(torch.optim.SGD, lr=LEARNING_RATE, momentum=0.9, weight_decay=5e-4),
+        schedule=SCHEDULE,
+        seed=3,
+    )
+
+
+def _fit(dataset: Path, run_dir: Path) -> dict[str, Any]:
+    data = make_data(dataset)
+    module = make_module(data)
+    norms, losses = GradientNorms(), Losses()
+    trainer = FaceTrainer(
+        accelerator="cpu",
+        devices=world_size(),
+        strategy="ddp",
+        plugins=[TorchElasticEnvironment()],
+        max_steps=NUM_STEPS,
+        accumulate_grad_batches=ACCUMULATION,
+        gradient_clip_val=CLIP_NORM,
+        callbacks=[norms, losses],
+        default_root_dir=run_dir,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(module, data)
+    assert trainer.global_step == NUM_STEPS
+    assert trainer.world_size == world_size()
+    return {
+        "backbone": {name: value.detach() for name, value in module.backbone.state_dict().items()},
+        "tables": module.objective.state(),
+        "norms": norms.norms,
+        "losses": losses.values,
+    }
+
+
+def plain_loop(dataset: Path) -> dict[str, Any]:
+    """The run without Lightning, without ranks, and with the loops over samples and pairs as the objective."""
+    data = make_data(dataset)
+    backbone = make_module(data).backbone
+    tables = Objective(OBJECTIVE, num_classes=data.num_classes, dim=16, seed=3, device=torch.device("cpu")).state()
+    oracle = Oracle(OBJECTIVE, tables["centers"], tables["classifier"])
+    weights = [parameter for parameter in backbone.parameters() if parameter.ndim > 1]
+    others = [parameter for parameter in backbone.parameters() if parameter.ndim <= 1]
+    groups = [{"params": weights, "weight_decay": 5e-4}, {"params": others}]
+    optimizer = torch.optim.SGD(groups, lr=LEARNING_RATE, momentum=0.9)
+    losses = []
+    for step in range(NUM_STEPS):
+        (ids,) = data.order.sample_ids(0, step, 1, range(GLOBAL_BATCH))
+        batch = data.faces[BatchRequest(0, step, ids)]
+        images = augment(normalise(batch.images_BHWC, 32), batch.draws_BK, data.augment)
+        features, labels = backbone(images), batch.labels_B
+        rate = LEARNING_RATE * SCHEDULE.factor(step, total_steps=NUM_STEPS)
+        micro_batches = zip(features.detach().chunk(ACCUMULATION), labels.chunk(ACCUMULATION), strict=True)
+        result = oracle.step(list(micro_batches), rate)
+        losses += result.totals
+        optimizer.zero_grad()
+        features.backward(torch.cat(result.feature_gradients).float())
+        torch.nn.utils.clip_grad_norm_(backbone.parameters(), CLIP_NORM)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step()
+    tables = {"centers": oracle.centers, "classifier": oracle.classifier.detach()}
+    return {
+        "backbone": {name: value.detach() for name, value in backbone.state_dict().items()},
+        "tables": tables | {f"classifier.{name}": value for name, value in oracle.momentum().items()},
+        "losses": losses,
+    }
+
+
+@pytest.fixture(scope="module")
+def run_on_one(tiny_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    (result,) = run_ranks(fit, 1, tiny_dataset, tmp_path_factory.mktemp("run"))
+    return result
+
+
+def assert_all_close(actual: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    assert set(actual) == set(expected)
+    for name, value in expected.items():
+        assert_close(actual[name], value)
+
+
+def assert_all_equal(actual: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    assert all(torch.equal(actual[name], value) for name, value in expected.items())
+
+
+def test_every_step_is_clipped(run_on_one: dict[str, Any]) -> None:
+    """Else the runs below could not tell whether the norm that clips is that of all ranks."""
+    assert len(run_on_one["norms"]) == NUM_STEPS
+    assert min(run_on_one["norms"]) > CLIP_NORM
+
+
+def test_one_process_ends_where_a_plain_loop_ends(run_on_one: dict[str, Any], tiny_dataset: Path) -> None:
+    (expected,) = run_ranks(plain_loop, 1, tiny_dataset)
+    assert_all_close(run_on_one["backbone"], expected["backbone"])
+    assert_all_close(run_on_one["tables"], expected["tables"])
+    assert run_on_one["losses"] == pytest.approx(expected["losses"], rel=1e-5)
+
+
+@pytest.mark.parametrize("num_ranks", [2, 3])
+def test_ranks_end_where_one_process_ends(
+    num_ranks: int, run_on_one: dict[str, Any], tiny_dataset: Path, tmp_path: Path
+) -> None:
+    results = run_ranks(fit, num_ranks, tiny_dataset, tmp_path)
+    for result in results:
+        assert_all_close(result["backbone"], run_on_one["backbone"])
+        assert_all_close(result["tables"], run_on_one["tables"])
+        assert result["norms"] == pytest.approx(run_on_one["norms"], rel=1e-5)
+        assert result["losses"] == pytest.approx(run_on_one["losses"], rel=1e-5)
+        assert_all_equal(result["backbone"], results[0]["backbone"])
+        assert_all_equal(result["tables"], results[0]["tables"])

@@ -1,0 +1,78 @@
+"""Runs of the real command line in processes of their own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TIMEOUT_S = 240
+
+
+@pytest.fixture(scope="session")
+def generated(tmp_path_factory):
+    """A dataset and a verification set of generated faces."""
+    out = tmp_path_factory.mktemp("generated")
+    command = ["synthetic", str(out), "--identities", "30", "--images", "400", "--held-out", "20", "--pairs", "120"]
+    subprocess.run(
+        [sys.executable, "-m", "data_prep", *command, "--size", "48", "--workers", "1", "--shard-samples", "150"],
+        check=True,
+        capture_output=True,
+        timeout=TIMEOUT_S,
+    )
+    return out
+
+
+@pytest.fixture
+def tiny_config(generated, tmp_path):
+    """A config that trains a network without batch statistics for 2 epochs of 16 steps, in seconds."""
+    path = tmp_path / "tiny.yaml"
+    path.write_text(
+        f"""
+trainer: {{accelerator: cpu, devices: 1, max_epochs: 2, log_every_n_steps: 1, precision: 32-true,
+  gradient_clip_val: 1.0, enable_progress_bar: false}}
+data:
+  train: {generated}/train
+  verification: {{held_out: {generated}/verify}}
+  image_size: 32
+  global_batch_size: 24
+  num_workers: 0
+  lanes: 8
+  augment: {{flip: true, rotation_deg: 10, shift: 0.05, contrast: 0.2}}
+model:
+  backbone: {{name: test_convnext, embedding_dim: 16, neck: linear, dropout: 0.0}}
+  objective:
+    softmax: {{weight: 1.0}}
+    center: {{weight: 0.003}}
+    mml: {{weight: 5.0e-5, margin: 20}}
+  optimizer: {{class_path: torch.optim.SGD, init_args: {{lr: 0.05, momentum: 0.9}}}}
+  schedule: {{decay: cosine, warmup_steps: 4}}
+wandb: {{mode: disabled}}
+checkpoint: {{every_n_steps: 5, keep: 100}}
+"""
+    )
+    return path
+
+
+def command(*arguments: object) -> list[str]:
+    """`python -m lightning_face` with arguments."""
+    return [sys.executable, "-m", "lightning_face", *map(str, arguments)]
+
+
+def environment() -> dict[str, str]:
+    """One thread a process: results must not depend on how many cores are free."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", "MASTER_PORT": ""} | {"WANDB_MODE": "offline"}
+
+
+def run_cli(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run the command line to its end."""
+    clean = {name: value for name, value in environment().items() if value}
+    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=TIMEOUT_S, env=clean)
+
+
+def fit(config: Path, run_dir: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """`fit`, which must succeed."""
+    result = run_cli("fit", "--config", config, "--run_dir", run_dir, *arguments)
+    assert result.returncode == 0, result.stderr[-4000:]
+    return result

@@ -1,0 +1,177 @@
+"""Promise P8 through the command line: one line that says what to do, before anything is trained; exit code not 0."""
+
+import csv
+import hashlib
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from lightning_face.__main__ import main
+from lightning_face.data.manifest import INDEX_DTYPE
+
+
+@pytest.fixture
+def dataset(generated, tmp_path):
+    """A copy of the training set, to be damaged."""
+    shutil.copytree(generated / "train", tmp_path / "train")
+    return tmp_path / "train"
+
+
+def error_of(capfd, *arguments):
+    """The one line that `python -m lightning_face` prints before it gives up."""
+    code = main([str(argument) for argument in arguments])
+    lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("error")]
+    assert code == 2 and len(lines) == 1, (code, lines)
+    return lines[0]
+
+
+def write_index(folder, change):
+    """Change the index, and its checksum in the manifest."""
+    index = np.fromfile(folder / "index.bin", dtype=INDEX_DTYPE)
+    change(index)
+    index.tofile(folder / "index.bin")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["index_sha256"] = hashlib.sha256((folder / "index.bin").read_bytes()).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def too_large(index):
+    index["label"][5] = 30
+
+
+def negative(index):
+    index["label"][5] = -1
+
+
+@pytest.mark.parametrize("change, label", [(too_large, "30"), (negative, "-1")])
+def test_label_out_of_range(tiny_config, dataset, tmp_path, capfd, change, label):
+    write_index(dataset, change)
+    error = error_of(capfd, "fit", "--config", tiny_config, "--run_dir", tmp_path / "run", "--data.train", dataset)
+    assert f"sample 5 has label {label}" in error and "[0, 30)" in error
+
+
+@pytest.mark.parametrize(
+    "damage, named",
+    [
+        (lambda shard: shard.unlink(), "is missing"),
+        (lambda shard: shard.write_bytes(b""), "has 0 bytes"),
+        (lambda shard: shard.write_bytes(shard.read_bytes()[:5000]), "has 5000 bytes"),
+    ],
+)
+def test_damaged_shard(tiny_config, dataset, tmp_path, capfd, damage, named):
+    damage(dataset / "shard-000001.tar")
+    error = error_of(capfd, "fit", "--config", tiny_config, "--run_dir", tmp_path / "run", "--data.train", dataset)
+    assert "shard-000001.tar" in error and named in error
+
+
+def test_manifest_of_other_tars(tiny_config, dataset, tmp_path, capfd):
+    manifest = json.loads((dataset / "manifest.json").read_text())
+    manifest["num_samples"] += 1
+    (dataset / "manifest.json").write_text(json.dumps(manifest))
+    error = error_of(capfd, "fit", "--config", tiny_config, "--run_dir", tmp_path / "run", "--data.train", dataset)
+    assert "does not belong to the manifest" in error
+
+
+@pytest.mark.parametrize(
+    "options, named",
+    [
+        (("--trainer.devices", 5), "1 = 5; the nearest is 20 or 25"),
+        (("--trainer.accumulate_grad_batches", 5), "1 x 5 = 5; the nearest is 20 or 25"),
+        (("--data.global_batch_size", 500), "use at most 400"),
+        (("--trainer.limit_train_batches", 3), "use trainer.max_steps"),
+        (("--model.objective.center", "null"), "objective.mml needs"),
+        (("--model.backbone.name", "resnet10x"), "did you mean"),
+        (("--run_dir", "/proc/nowhere"), "cannot be written"),
+        (("--data.train", "/nowhere"), "/nowhere/manifest.json is missing"),
+    ],
+)
+def test_options_that_cannot_work(tiny_config, tmp_path, capfd, options, named):
+    assert named in error_of(capfd, "fit", "--config", tiny_config, "--run_dir", tmp_path / "run", *options)
+
+
+def test_pairs_that_name_no_image(tiny_config, generated, tmp_path, capfd):
+    shutil.copytree(generated / "verify", tmp_path / "verify")
+    with (tmp_path / "verify" / "pairs.csv").open("a") as file:
+        file.write("3,99999,1,0\n")
+    sets = "{held_out: " + str(tmp_path / "verify") + "}"
+    options = ("--run_dir", tmp_path / "run", "--data.verification", sets)
+    error = error_of(capfd, "fit", "--config", tiny_config, *options)
+    assert "pairs.csv" in error and "99999" in error
+
+
+def test_unknown_key(tiny_config, tmp_path, capfd):
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "--config", str(tiny_config), "--run_dir", str(tmp_path / "run"), "--data.batchsize", "3"])
+    assert stop.value.code == 2
+    assert "data.batchsize" in capfd.readouterr().err
+
+
+def test_nothing_to_evaluate(tiny_config, tmp_path, capfd):
+    error = error_of(capfd, "test", "--config", tiny_config, "--run_dir", tmp_path / "run")
+    assert "has no checkpoint" in error
+
+
+def test_loss_that_is_not_finite(tiny_config, tmp_path, capfd):
+    options = ["--trainer.gradient_clip_val", "null", "--model.optimizer.init_args.lr", "1e30"]
+    code = main(["fit", "--config", str(tiny_config), "--run_dir", str(tmp_path / "run"), *options])
+    lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("error")]
+    assert code == 3 and len(lines) == 1
+    assert "step 1 " in lines[0] and "softmax" in lines[0] and "last good checkpoint: none" in lines[0]
+
+
+def test_damaged_images_are_replaced_and_counted(tiny_config, dataset, tmp_path):
+    with (dataset / "shard-000000.tar").open("r+b") as shard:
+        shard.seek(20_000)
+        shard.write(b"\x00" * 30_000)
+    assert (
+        main(["fit", "--config", str(tiny_config), "--run_dir", str(tmp_path / "run"), "--data.train", str(dataset)])
+        == 0
+    )
+    with (tmp_path / "run" / "metrics.csv").open(newline="") as file:
+        replaced = [float(row["data/replaced"]) for row in csv.DictReader(file) if row["data/replaced"]]
+    assert replaced[-1] > 0
+
+
+class TestCheckpoints:
+    """A run of one epoch, resumed with something changed."""
+
+    @pytest.fixture
+    def trained(self, tiny_config, tmp_path):
+        run = tmp_path / "run"
+        assert main(["fit", "--config", str(tiny_config), "--run_dir", str(run), "--trainer.max_epochs", "1"]) == 0
+        return run
+
+    @pytest.mark.parametrize(
+        "options, named",
+        [
+            (("--model.objective.center.rate", 0.9), "model.objective.center.rate: 0.5 -> 0.9"),
+            (("--model.backbone.embedding_dim", 8), "model.backbone.embedding_dim: 16 -> 8"),
+            (("--data.lanes", 4), "'lanes': 4"),
+            (("--seed_everything", 3), "seed: 1 -> 3"),
+        ],
+    )
+    def test_other_options(self, tiny_config, trained, capfd, options, named):
+        capfd.readouterr()
+        assert named in error_of(capfd, "fit", "--config", tiny_config, "--run_dir", trained, *options)
+
+    def test_other_dataset(self, tiny_config, trained, dataset, capfd):
+        manifest = json.loads((dataset / "manifest.json").read_text())
+        manifest["shuffled"] = False
+        (dataset / "manifest.json").write_text(json.dumps(manifest))
+        capfd.readouterr()
+        error = error_of(capfd, "fit", "--config", tiny_config, "--run_dir", trained, "--data.train", dataset)
+        assert "manifest_hash" in error
+
+    def test_half_deleted(self, tiny_config, trained, capfd, caplog):
+        """The one before is used, and said; asked for by name, it is refused."""
+        (trained / "checkpoints" / "last" / "dense.ckpt").unlink()
+        capfd.readouterr()
+        damaged = (trained / "checkpoints" / "last").resolve()
+        options = ("--config", tiny_config, "--run_dir", trained)
+        assert "dense.ckpt is missing" in error_of(capfd, "fit", *options, "--ckpt_path", damaged)
+        with caplog.at_level("INFO"):
+            assert main(["fit", *map(str, options)]) == 0
+        assert f"{damaged} is damaged" in caplog.text
+        assert f"going on from {damaged.with_name('step-00000015')}" in caplog.text

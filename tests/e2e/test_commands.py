@@ -1,0 +1,82 @@
+"""fit, validate, test and predict through the command line, and what each leaves in the run's folder."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lightning_face.__main__ import main
+
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+
+
+def call(*arguments):
+    """The command line in this process; must succeed."""
+    assert main([str(argument) for argument in arguments]) == 0
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+def test_every_shipped_config_trains(config, generated, tmp_path):
+    data = ("--data.train", generated / "train", "--data.verification", f"{{held_out: {generated}/verify}}")
+    small = ("--data.global_batch_size", 48, "--data.num_workers", 0, "--trainer.max_epochs", 1)
+    here = ("--trainer.accelerator", "cpu", "--trainer.devices", 1, "--model.schedule.warmup_steps", 1)
+    call("fit", "--config", config, "--run_dir", tmp_path, *data, *small, *here, "--wandb.mode", "disabled")
+    assert (tmp_path / "checkpoints" / "last" / "checkpoint.json").is_file()
+
+
+def test_a_run_leaves_its_metrics_plots_and_config(tiny_config, tmp_path, capfd):
+    run = tmp_path / "run"
+    call("fit", "--config", tiny_config, "--run_dir", run)
+    with (run / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for column in ("train/loss", "train/softmax", "train/center", "train/mml", "train/learning_rate"):
+        assert sum(bool(row[column]) for row in rows) == 32, column
+    accuracies = [float(row["verification/held_out/accuracy"]) for row in rows if row["verification/held_out/accuracy"]]
+    assert len(accuracies) == 2 and all(0.4 < accuracy <= 1.0 for accuracy in accuracies)
+    assert {plot.name for plot in (run / "plots").iterdir()} == {
+        "losses.png",
+        "nearest_centers.png",
+        "roc.png",
+        "scores-held_out.png",
+    }
+    assert "data" in (run / "config.yaml").read_text()
+    summary = capfd.readouterr().out
+    for word in ("400 images, 30 identities", "test_convnext", "replicated", "24 = 1 ranks x 24 x 1 micro-batches"):
+        assert word in summary
+
+    call("validate", "--run_dir", run)
+    call("test", "--run_dir", run)
+    result = json.loads((run / "result.json").read_text())
+    assert result["verification"]["held_out"]["accuracy"] == pytest.approx(max(accuracies), abs=1e-6)
+    assert {"held_out", "held_out@sum"} == set(result["verification"])
+
+    call("predict", "--run_dir", run)
+    with np.load(run / "embeddings.npz", allow_pickle=False) as saved:
+        assert saved["embeddings"].shape == (400, 32) and saved["labels"].shape == (400,)
+        assert np.linalg.norm(saved["embeddings"], axis=1) == pytest.approx(np.ones(400), abs=1e-5)
+        assert len(saved["identities"]) == 30
+
+
+def test_bf16_accumulation_and_other_schedules(tiny_config, tmp_path):
+    run = tmp_path / "run"
+    options = ("--trainer.precision", "bf16-mixed", "--trainer.accumulate_grad_batches", 2, "--trainer.max_epochs", 1)
+    schedule = ("--model.schedule.decay", "step", "--model.schedule.milestones", "[0.5, 0.8]")
+    call("fit", "--config", tiny_config, "--run_dir", run, *options, *schedule)
+    with (run / "metrics.csv").open(newline="") as file:
+        rates = [float(row["train/learning_rate"]) for row in csv.DictReader(file) if row["train/learning_rate"]]
+    assert rates[4] == pytest.approx(0.05) and rates[-1] == pytest.approx(0.0005)
+
+
+def test_wandb_run_is_one_after_a_resume(tiny_config, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    run, options = tmp_path / "run", ("--wandb.mode", "offline", "--model.schedule.decay", "constant")
+    for steps in (6, 10):
+        call("fit", "--config", tiny_config, "--run_dir", run, "--trainer.max_steps", steps, *options)
+        import wandb
+
+        wandb.finish()
+    folders = list((run / "wandb").glob("offline-run-*"))
+    assert {folder.name.rsplit("-", 1)[1] for folder in folders} == {(run / "wandb_id.txt").read_text()}
+    assert len(folders) == 2

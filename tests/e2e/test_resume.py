@@ -1,0 +1,98 @@
+"""Promise P5 through the command line: killed at random steps and resumed, a run ends as if nothing had happened."""
+
+import csv
+import os
+import random
+import signal
+import subprocess
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.e2e.conftest import TIMEOUT_S, command, environment, fit
+
+STEPS = 32
+
+
+def final(run_dir):
+    """Everything that training ends with: weights, optimizer, schedule, position, tables."""
+    checkpoint = run_dir / "checkpoints" / "last"
+    dense = torch.load(checkpoint / "dense.ckpt", weights_only=True)
+    kept = ("state_dict", "optimizer_states", "lr_schedulers", "FaceDataModule", "global_step")
+    return {name: dense[name] for name in kept} | {"tables": load_file(checkpoint / "tables.safetensors")}
+
+
+def differences(one, other, path=""):
+    """Paths at which two states are not bit for bit the same."""
+    if isinstance(one, dict):
+        assert one.keys() == other.keys(), path
+        return [found for name in one for found in differences(one[name], other[name], f"{path}/{name}")]
+    if isinstance(one, list | tuple):
+        assert len(one) == len(other), path
+        pairs = enumerate(zip(one, other, strict=True))
+        return [found for number, (a, b) in pairs for found in differences(a, b, f"{path}/{number}")]
+    same = torch.equal(one, other) if torch.is_tensor(one) else one == other
+    return [] if same else [path]
+
+
+def losses(run_dir):
+    """Loss of each step, as written to metrics.csv."""
+    with (run_dir / "metrics.csv").open(newline="") as file:
+        return [(int(row["step"]), float(row["train/loss"])) for row in csv.DictReader(file) if row["train/loss"]]
+
+
+def kill_after(config, run_dir, step, *arguments):
+    """Start `fit` and SIGKILL all of its processes once it has logged a step."""
+    log = (run_dir.parent / f"{run_dir.name}.log").open("a")
+    process = subprocess.Popen(
+        command("fit", "--config", config, "--run_dir", run_dir, *arguments),
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+        env={name: value for name, value in environment().items() if value},
+    )
+    deadline = time.monotonic() + TIMEOUT_S
+    metrics = run_dir / "metrics.csv"
+    while not (metrics.is_file() and losses(run_dir) and losses(run_dir)[-1][0] >= step):
+        assert process.poll() is None, (run_dir.parent / f"{run_dir.name}.log").read_text()[-4000:]
+        assert time.monotonic() < deadline, f"step {step} was not reached"
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    log.close()
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("num_ranks", [1, 2])
+def test_killed_twice_ends_with_the_same_bits(tiny_config, tmp_path, num_ranks):
+    ranks = ("--trainer.devices", num_ranks)
+    fit(tiny_config, tmp_path / "straight", *ranks)
+    expected = final(tmp_path / "straight")
+    assert [step for step, _ in losses(tmp_path / "straight")] == list(range(STEPS))
+    dice = random.Random(num_ranks)
+    for workers in (0, 2):
+        run_dir = tmp_path / f"killed-{workers}"
+        options = (*ranks, "--data.num_workers", workers)
+        for step in sorted(dice.sample(range(6, STEPS - 1), 2)):
+            kill_after(tiny_config, run_dir, step, *options)
+        fit(tiny_config, run_dir, *options)
+        assert differences(final(run_dir), expected) == []
+        assert losses(run_dir) == losses(tmp_path / "straight"), "the CSV has gaps, repeats or other values"
+
+
+@pytest.mark.timeout(900)
+def test_resumed_on_another_number_of_processes(tiny_config, tmp_path):
+    """2 -> 1, 1 -> 2 and 2 -> 3 processes: the same samples, and losses within 1e-4 from there on."""
+    # The default decay would end with the first half of the run.
+    constant = ("--model.schedule.decay", "constant")
+    fit(tiny_config, tmp_path / "straight", *constant)
+    expected = dict(losses(tmp_path / "straight"))
+    for before, after in ((2, 1), (1, 2), (2, 3)):
+        run_dir = tmp_path / f"{before}-to-{after}"
+        fit(tiny_config, run_dir, "--trainer.devices", before, "--trainer.max_steps", 10, *constant)
+        fit(tiny_config, run_dir, "--trainer.devices", after, "--trainer.max_steps", 18, *constant)
+        found = dict(losses(run_dir))
+        assert list(found) == list(range(18))
+        assert found == pytest.approx({step: expected[step] for step in range(18)}, rel=1e-4)

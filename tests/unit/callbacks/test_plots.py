@@ -1,0 +1,68 @@
+"""Plots of the training, from `metrics.csv` and the centers."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from lightning_face.callbacks.plots import Plots, read_losses
+from lightning_face.loggers import METRICS_FILE, CsvLogger
+
+
+@pytest.fixture
+def metrics(tmp_path: Path) -> Path:
+    """A run that logged losses twice, and verification between."""
+    logger = CsvLogger(tmp_path)
+    logger.log_metrics({"train/loss": 3.0, "train/softmax": 2.0, "train/learning_rate": 0.1, "epoch": 0}, 0)
+    logger.log_metrics({"verification/accuracy": 0.9, "epoch": 0}, 5)
+    logger.log_metrics({"train/loss": 1.5, "train/softmax": 1.0, "train/center": 0.5, "epoch": 0}, 9)
+    return tmp_path / METRICS_FILE
+
+
+def test_reads_the_loss_and_its_terms(metrics: Path) -> None:
+    steps, series = read_losses(metrics)
+    assert steps.tolist() == [0, 9]
+    assert {name: values.tolist() for name, values in series.items() if name != "center"} == {
+        "loss": [3.0, 1.5],
+        "softmax": [2.0, 1.0],
+    }
+    assert np.isnan(series["center"][0]) and series["center"][1] == 0.5
+
+
+@pytest.mark.parametrize("text", [None, "", "step,train/loss\r\n", "step,epoch\r\n0,0\r\n"])
+def test_run_without_losses_has_none(tmp_path: Path, text: str | None) -> None:
+    if text is not None:
+        (tmp_path / METRICS_FILE).write_text(text)
+    steps, series = read_losses(tmp_path / METRICS_FILE)
+    assert not len(steps) and not series
+
+
+def run(run_dir: Path, num_classes: int | None, **trainer: Any) -> tuple[Any, Any]:
+    """Trainer and module as far as the callback looks at them."""
+    centers = None if num_classes is None else SimpleNamespace(rows_CD=torch.randn(num_classes, 4))
+    module = SimpleNamespace(
+        objective=SimpleNamespace(centers=centers), objective_config=SimpleNamespace(mml=SimpleNamespace(margin=1.0))
+    )
+    defaults = {"run_dir": run_dir, "is_global_zero": True, "global_step": 3, "loggers": []}
+    return SimpleNamespace(**{**defaults, **trainer}), module
+
+
+@pytest.mark.parametrize(
+    ("num_classes", "expected"),
+    [(25, ["losses.png", "nearest_centers.png"]), (1, ["losses.png"]), (None, ["losses.png"])],
+)
+def test_draws_what_there_is(metrics: Path, num_classes: int | None, expected: list[str]) -> None:
+    Plots(num_centers=7).on_train_end(*run(metrics.parent, num_classes))
+    folder = metrics.parent / "plots"
+    assert sorted(path.name for path in folder.iterdir()) == expected
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("changes", [{"is_global_zero": False}, {"state": SimpleNamespace(fn="validate")}], ids=str)
+def test_draws_nothing_on_other_ranks_or_outside_training(metrics: Path, changes: dict[str, Any]) -> None:
+    state = {"state": SimpleNamespace(fn="fit")}
+    Plots().on_validation_end(*run(metrics.parent, 5, **{**state, **changes}))
+    assert not (metrics.parent / "plots").exists()

@@ -1,0 +1,216 @@
+"""Checkpoints are whole or absent; a damaged one is found, named and passed over."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lightning_face.checkpoint import directory
+from lightning_face.checkpoint.directory import (
+    DENSE_FILE,
+    DESCRIPTION_FILE,
+    TABLES_FILE,
+    check_intact,
+    checkpoints_of,
+    describe,
+    last_intact,
+    make_partial,
+    name_of,
+    point,
+    prune,
+    publish,
+)
+from lightning_face.errors import CheckpointError
+
+Damage = Callable[[Path], object]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The folder of the checkpoints of the run in `tmp_path`."""
+    return checkpoints_of(tmp_path)
+
+
+def save(folder: Path, step: int, contents: bytes = b"weights") -> Path:
+    """Write a checkpoint as the trainer does."""
+    partial = make_partial(folder, name_of(step))
+    (partial / DENSE_FILE).write_bytes(contents + str(step).encode())
+    (partial / TABLES_FILE).write_bytes(b"rows of the tables")
+    final = folder / name_of(step)
+    publish(partial, final, step=step, position={"consumed": step}, tables={"centers": [3, 2]}, options={"seed": 1})
+    return final
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_publishes_and_describes(folder: Path) -> None:
+    checkpoint = save(folder, 100)
+    assert names(folder) == ["last", "step-00000100"]
+    assert names(checkpoint) == [DESCRIPTION_FILE, DENSE_FILE, TABLES_FILE]
+    description = check_intact(checkpoint)
+    assert description == describe(checkpoint)
+    assert (description.step, description.position, description.version) == (100, {"consumed": 100}, 1)
+    assert (description.tables, description.options) == ({"centers": [3, 2]}, {"seed": 1})
+    assert {name: file["bytes"] for name, file in description.files.items()} == {DENSE_FILE: 10, TABLES_FILE: 18}
+
+
+def test_last_points_to_the_newest_by_a_relative_link(folder: Path) -> None:
+    save(folder, 10)
+    save(folder, 20)
+    assert os.readlink(folder / "last") == name_of(20)
+    moved = folder.rename(folder.with_name("moved"))
+    assert check_intact(moved / "last").step == 20
+
+
+def test_links_are_replaced_even_where_a_killed_run_left_half_of_it(folder: Path) -> None:
+    first, second = save(folder, 10), save(folder, 20)
+    (folder / ".best.tmp").symlink_to("nowhere")
+    point(folder / "best", first)
+    point(folder / "best", second)
+    assert (folder / "best").resolve() == second.resolve()
+    assert ".best.tmp" not in names(folder)
+
+
+def test_names_sort_by_step() -> None:
+    steps = [0, 9, 10, 99_999, 12_345_678]
+    assert sorted(name_of(step) for step in reversed(steps)) == [name_of(step) for step in steps]
+
+
+@pytest.mark.parametrize("keep", [1, 2, 5])
+def test_prune_keeps_the_newest_and_what_links_point_to(folder: Path, keep: int) -> None:
+    checkpoints = [save(folder, step) for step in (10, 20, 30, 40)]
+    point(folder / "best", checkpoints[1])
+    prune(folder, keep)
+    kept = {name_of(step) for step in (10, 20, 30, 40)[-keep:]} | {name_of(20)}
+    assert set(names(folder)) == kept | {"best", "last"}
+
+
+def test_interrupted_removal_leaves_no_checkpoint(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = save(folder, 10), save(folder, 20)
+
+    def killed(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("shutil.rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        prune(folder, 1)
+    with pytest.raises(CheckpointError, match="no complete checkpoint"):
+        check_intact(first)
+    assert last_intact(folder.parent) == second
+
+
+def altered(path: Path) -> None:
+    path.write_bytes(bytes([path.read_bytes()[0] ^ 1]) + path.read_bytes()[1:])
+
+
+def truncated(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, truncated, altered], ids=["missing", "truncated", "altered"])
+@pytest.mark.parametrize("name", [DENSE_FILE, TABLES_FILE])
+def test_damaged_file_is_named_and_the_checkpoint_before_is_used(
+    folder: Path, caplog: pytest.LogCaptureFixture, damage: Damage, name: str
+) -> None:
+    before, newest = save(folder, 10), save(folder, 20)
+    damage(newest / name)
+    with pytest.raises(CheckpointError, match=f"{newest} is damaged: {name} is ") as error:
+        check_intact(newest)
+    assert "\n" not in str(error.value)
+    assert last_intact(folder.parent) == before
+    assert f"{name} is " in caplog.text and "trying the one before it" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "is no complete checkpoint: checkpoint.json is missing"),
+        ("", "checkpoint.json is damaged"),
+        ('{"step": 20', "checkpoint.json is damaged"),
+        ("null", "checkpoint.json is damaged"),
+        ("[1]", "checkpoint.json is damaged"),
+        ('{"step": 20}', "checkpoint.json is damaged"),
+        ('{"step": 20, "version": 2, "shards": 8}', "has version 2, this program reads 1"),
+    ],
+)
+def test_checkpoint_without_a_good_description_is_refused(folder: Path, text: str | None, message: str) -> None:
+    before, newest = save(folder, 10), save(folder, 20)
+    (newest / DESCRIPTION_FILE).unlink()
+    if text is not None:
+        (newest / DESCRIPTION_FILE).write_text(text)
+    with pytest.raises(CheckpointError, match=message) as error:
+        check_intact(newest)
+    assert "\n" not in str(error.value)
+    assert last_intact(folder.parent) == before
+
+
+def test_checkpoint_of_another_version_is_refused(folder: Path) -> None:
+    checkpoint = save(folder, 10)
+    fields = json.loads((checkpoint / DESCRIPTION_FILE).read_text())
+    (checkpoint / DESCRIPTION_FILE).write_text(json.dumps({**fields, "version": 2}))
+    with pytest.raises(CheckpointError, match="has version 2, this program reads 1"):
+        describe(checkpoint)
+
+
+def test_run_without_checkpoints_has_none(tmp_path: Path, folder: Path) -> None:
+    assert last_intact(tmp_path) is None
+    make_partial(folder, name_of(10))
+    assert last_intact(tmp_path) is None
+
+
+STEPS_OF_PUBLISHING = ["flush", "write_atomically", "point"]
+
+
+@pytest.mark.parametrize("failing", STEPS_OF_PUBLISHING)
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()], ids=["full", "killed"])
+def test_failure_midway_leaves_the_checkpoint_before(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, failing: str, error: BaseException
+) -> None:
+    before = save(folder, 10)
+
+    def fail(*arguments: Any) -> None:
+        raise error
+
+    with monkeypatch.context() as patch, pytest.raises(type(error)):
+        patch.setattr(directory, failing, fail)
+        save(folder, 20)
+    # The link comes last: without it the checkpoint is whole already.
+    expected = before if failing != "point" else folder / name_of(20)
+    assert last_intact(folder.parent) == expected
+    assert (folder / "last").resolve() == before.resolve()
+    save(folder, 30)
+    assert not [name for name in names(folder) if name.startswith(".")]
+
+
+@pytest.mark.parametrize("kill_at", ["rename", "rmtree"])
+def test_saving_a_step_again_never_loses_it(folder: Path, monkeypatch: pytest.MonkeyPatch, kill_at: str) -> None:
+    """A run that went back to an earlier checkpoint passes the same steps again."""
+    save(folder, 10)
+    former = save(folder, 20)
+
+    def killed(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        partial = make_partial(folder, name_of(20))
+        (partial / DENSE_FILE).write_bytes(b"new")
+        patch.setattr(*{"rename": (Path, "rename"), "rmtree": (directory.shutil, "rmtree")}[kill_at], killed)
+        publish(partial, former, step=20, position={}, tables={}, options={})
+    assert last_intact(folder.parent) == former
+    again = save(folder, 20, b"newer")
+    assert (check_intact(again).step, (again / DENSE_FILE).read_bytes()) == (20, b"newer20")
+    assert names(folder) == ["last", name_of(10), name_of(20)]
+
+
+def test_partial_is_empty_and_former_ones_are_removed(folder: Path) -> None:
+    left_over = make_partial(folder, name_of(10))
+    (left_over / DENSE_FILE).write_bytes(b"half")
+    partial = make_partial(folder, name_of(20))
+    assert names(folder) == [partial.name] and not names(partial)
+    again = make_partial(folder, name_of(20))
+    assert again == partial and not names(again)

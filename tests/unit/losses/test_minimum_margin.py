@@ -1,0 +1,144 @@
+"""MML against the sum over ordered pairs, written as loops in float64, and the hazards of its gradient."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from lightning_face.losses import class_sums, minimum_margin_loss, moved_centers, squared_distances
+from tests.oracle import assert_close, margin_sum, moved
+
+MARGIN = 6.0
+
+
+def some_centers(num_classes: int = 7) -> Tensor:
+    return torch.randn(num_classes, 4, generator=torch.Generator().manual_seed(4))
+
+
+def rows_of(centers: Tensor) -> dict[int, Tensor]:
+    return dict(enumerate(centers))
+
+
+def after_update(features: Tensor, labels: Tensor, centers: Tensor) -> Tensor:
+    """Mode A: where Wen's rule takes the centers, differentiable in the features."""
+    classes, slots, counts = torch.unique(labels, return_inverse=True, return_counts=True)
+    return moved_centers(centers[classes], class_sums(features, slots, len(classes)), counts, 0.5)
+
+
+def test_value_and_gradient_equal_the_loop_with_pairs_on_both_sides_of_the_margin() -> None:
+    centers = some_centers().requires_grad_()
+    slow_centers = centers.detach().double().requires_grad_()
+    pairs = torch.pdist(centers.detach()).square()
+    assert 0 < int((pairs < MARGIN).sum()) < len(pairs)
+    fast, slow = minimum_margin_loss(centers, MARGIN), margin_sum(rows_of(slow_centers), MARGIN)
+    assert_close(fast, slow)
+    (gradient,) = torch.autograd.grad(fast, centers)
+    (expected,) = torch.autograd.grad(slow, slow_centers)
+    assert_close(gradient, expected)
+
+
+def test_pairs_are_ordered_and_a_center_is_no_pair_with_itself() -> None:
+    """Distances squared 1, 4 and 9 under a margin of 5: 2 (4 + 1 + 0), and nothing for the diagonal."""
+    centers = torch.tensor([[0.0], [1.0], [3.0]])
+    assert minimum_margin_loss(centers, 5.0).item() == 10.0
+
+
+def test_one_class_costs_nothing() -> None:
+    center = some_centers(1).requires_grad_()
+    loss = minimum_margin_loss(center, MARGIN)
+    loss.backward()
+    assert loss.item() == 0.0
+    assert not center.grad.any()
+
+
+def test_centers_beyond_the_margin_cost_nothing_and_do_not_move() -> None:
+    centers = (10.0 * torch.eye(4)).requires_grad_()  # squared distances of 200
+    loss = minimum_margin_loss(centers, 199.0)
+    loss.backward()
+    assert loss.item() == 0.0
+    assert not centers.grad.any()
+
+
+def test_a_distance_of_exactly_the_margin_costs_nothing() -> None:
+    assert minimum_margin_loss(torch.tensor([[0.0], [3.0]]), 9.0).item() == 0.0
+
+
+@pytest.mark.parametrize("centers", [torch.zeros(4, 3), torch.ones(4, 3), torch.full((4, 3), 1e3)])
+def test_coincident_centers_cost_the_margin_and_have_a_finite_gradient(centers: Tensor) -> None:
+    centers = centers.clone().requires_grad_()
+    loss = minimum_margin_loss(centers, MARGIN)
+    loss.backward()
+    assert loss.item() == 12 * MARGIN
+    assert torch.equal(centers.grad, torch.zeros(4, 3))
+
+
+def test_two_of_many_coincide() -> None:
+    centers = some_centers()
+    centers[3] = centers[5]
+    centers.requires_grad_()
+    minimum_margin_loss(centers, MARGIN).backward()
+    assert torch.isfinite(centers.grad).all()
+
+
+@pytest.mark.parametrize("num_parts", [1, 2, 3, 10])
+def test_parts_over_rows_sum_to_the_whole(num_parts: int) -> None:
+    centers = some_centers().requires_grad_()
+    borders = [len(centers) * part // num_parts for part in range(num_parts + 1)]
+    spans = zip(borders, borders[1:], strict=False)
+    parts = [minimum_margin_loss(centers, MARGIN, start, stop - start) for start, stop in spans]
+    whole = minimum_margin_loss(centers, MARGIN)
+    assert_close(sum(parts), whole)
+    (gradient,) = torch.autograd.grad(sum(parts), centers)
+    (expected,) = torch.autograd.grad(whole, centers)
+    assert_close(gradient, expected)
+
+
+def test_gradient_through_the_update_equals_finite_differences() -> None:
+    centers = some_centers().double()
+    labels = torch.tensor([0, 2, 2, 5, 6, 2, 5])
+    features = torch.randn(7, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(5)).requires_grad_()
+    assert minimum_margin_loss(after_update(features, labels, centers), MARGIN) > 0
+    assert torch.autograd.gradcheck(
+        lambda x: minimum_margin_loss(after_update(x, labels, centers), MARGIN), features, raise_exception=True
+    )
+
+
+def test_a_descent_step_on_the_features_moves_centers_apart() -> None:
+    labels = torch.tensor([0, 1, 2, 2, 3])
+    centers = some_centers()
+    features = centers[labels].clone().requires_grad_()
+    minimum_margin_loss(after_update(features, labels, centers), 100.0).backward()
+    before = torch.pdist(after_update(features.detach(), labels, centers))
+    after = torch.pdist(after_update(features.detach() - 0.01 * features.grad, labels, centers))
+    assert after.mean() > before.mean()
+    assert after.min() > before.min()
+
+
+def test_repeated_samples_of_a_class_add_no_pairs() -> None:
+    """Samples that sit on their centers leave those where they are, however many there are."""
+    centers = some_centers()
+    once, often = torch.tensor([0, 1, 2]), torch.tensor([0, 1, 1, 1, 2, 0, 1])
+    losses = [minimum_margin_loss(after_update(centers[labels], labels, centers), MARGIN) for labels in (once, often)]
+    assert_close(losses[1], losses[0])
+
+
+def test_through_the_update_equals_the_loop() -> None:
+    centers, labels = some_centers(), torch.tensor([4, 1, 1, 0, 4, 4])
+    features = torch.randn(6, 4, generator=torch.Generator().manual_seed(6))
+    expected = margin_sum(moved(centers.double(), [(features.double(), labels)], 0.5), MARGIN)
+    assert_close(minimum_margin_loss(after_update(features, labels, centers), MARGIN), expected)
+
+
+def test_distances_keep_their_digits_far_from_the_origin() -> None:
+    """Without the mean taken off, float32 squares of 1e6 leave distances around 1 no correct digit."""
+    centers = some_centers() + 1000.0
+    exact = torch.cdist(centers.double(), centers.double()).square()
+    assert_close(squared_distances(centers, centers), exact)
+
+
+def test_distances_of_coincident_rows_are_never_negative() -> None:
+    centers = torch.randn(50, 64, generator=torch.Generator().manual_seed(7))
+    origin = centers.mean(0)
+    rows = centers - origin
+    unguarded = rows.square().sum(1, keepdim=True) + rows.square().sum(1) - 2.0 * rows @ rows.T
+    assert unguarded.min() < 0.0  # rounding: what the guard is for
+    assert squared_distances(centers, centers).min() == 0.0

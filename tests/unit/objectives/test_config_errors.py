@@ -1,0 +1,63 @@
+"""What cannot work is refused in one line that names the option, the rule and the value."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from lightning_face.errors import ConfigError
+from lightning_face.objectives.center import CenterConfig
+from lightning_face.objectives.minimum_margin import MinimumMarginConfig
+from lightning_face.objectives.objective import ObjectiveConfig
+from lightning_face.objectives.softmax import SoftmaxConfig
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("make", "options", "message"),
+    [
+        (SoftmaxConfig, {"weight": 0.0}, r"softmax.weight must be above 0, got 0.0"),
+        (SoftmaxConfig, {"weight": NAN}, r"softmax.weight must be above 0, got nan"),
+        (SoftmaxConfig, {"init_std": -0.1}, r"softmax.init_std must not be negative, got -0.1"),
+        (SoftmaxConfig, {"reduction": "avg"}, r"softmax.reduction must be mean or sum, got 'avg'"),
+        (CenterConfig, {"weight": -1.0}, r"center.weight must not be negative, got -1.0"),
+        (CenterConfig, {"weight": NAN}, r"center.weight must not be negative, got nan"),
+        (CenterConfig, {"rate": 1.5}, r"center.rate must be in \[0, 1\], got 1.5"),
+        (CenterConfig, {"rate": NAN}, r"center.rate must be in \[0, 1\], got nan"),
+        (CenterConfig, {"init_std": NAN}, r"center.init_std must not be negative, got nan"),
+        (CenterConfig, {"reduction": "none"}, r"center.reduction must be mean or sum, got 'none'"),
+        (MinimumMarginConfig, {"weight": -1e-9}, r"mml.weight must not be negative, got -1e-09"),
+        (MinimumMarginConfig, {"weight": NAN}, r"mml.weight must not be negative, got nan"),
+        (MinimumMarginConfig, {"margin": 0.0}, r"mml.margin must be above 0 \(a squared distance\), got 0.0"),
+        (MinimumMarginConfig, {"margin": NAN}, r"mml.margin must be above 0 \(a squared distance\), got nan"),
+        (MinimumMarginConfig, {"reduction": "max"}, r"mml.reduction must be mean or sum, got 'max'"),
+        (MinimumMarginConfig, {"mode": "D"}, r"mml.mode must be A, B or C, got 'D'"),
+        (MinimumMarginConfig, {"mode": "B"}, r"mml.center_rate belongs to mml.mode B.* center_rate is None"),
+        (MinimumMarginConfig, {"center_rate": 0.1}, r"mml.center_rate belongs to mml.mode B.* mode is A"),
+        (MinimumMarginConfig, {"mode": "B", "center_rate": -0.1}, r"mml.center_rate must be above 0, got -0.1"),
+        (MinimumMarginConfig, {"mode": "B", "center_rate": 0.0}, r"mml.center_rate must be above 0, got 0.0"),
+        (ObjectiveConfig, {"center": None, "mml": MinimumMarginConfig()}, r"mml needs the table of centers"),
+        (ObjectiveConfig, {"softmax": None, "center": None}, r"no term left"),
+        (ObjectiveConfig, {"softmax": None, "center": CenterConfig(weight=0.0)}, r"no term left"),
+    ],
+)
+def test_bad_option(make: Callable[..., Any], options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as error:
+        make(**options)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("make", "options"),
+    [
+        (CenterConfig, {"weight": 0.0, "rate": 0.0, "init_std": 0.0}),
+        (CenterConfig, {"rate": 1.0, "reduction": "sum"}),
+        (MinimumMarginConfig, {"mode": "C", "weight": 0.0}),
+        (MinimumMarginConfig, {"mode": "B", "center_rate": 1e-3, "reduction": "mean"}),
+        (ObjectiveConfig, {"softmax": None}),
+        (ObjectiveConfig, {"center": CenterConfig(weight=0.0), "mml": MinimumMarginConfig()}),
+    ],
+)
+def test_borders_are_allowed(make: Callable[..., Any], options: dict[str, Any]) -> None:
+    make(**options)

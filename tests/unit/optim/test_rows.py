@@ -1,0 +1,151 @@
+"""RowOptimizer against torch.optim, bit for bit, also from a state saved midway."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from lightning_face.errors import ConfigError
+from lightning_face.optim.rows import RowOptimizer, RowOptimizerConfig, RowOptimizerKind
+
+CONFIGS = [
+    RowOptimizerConfig(),
+    RowOptimizerConfig(momentum=0.0),
+    RowOptimizerConfig(momentum=0.5, weight_decay=0.0),
+    RowOptimizerConfig(kind="adamw"),
+    RowOptimizerConfig(kind="adamw", betas=(0.8, 0.95), eps=1e-6, weight_decay=0.1),
+]
+NUM_STEPS = 6
+
+
+def learning_rate(step: int) -> float:
+    return 0.1 / (step + 1)
+
+
+def start() -> tuple[Tensor, list[Tensor]]:
+    generator = torch.Generator().manual_seed(3)
+    rows = torch.randn(13, 7, generator=generator)
+    gradients = [torch.randn(13, 7, generator=generator) for _ in range(NUM_STEPS)]
+    gradients[0][4] = 0.0  # a class that no sample of the first batch belongs to
+    return rows, gradients
+
+
+def reference_rows(config: RowOptimizerConfig) -> list[Tensor]:
+    """The rows after each step of torch.optim."""
+    rows, gradients = start()
+    parameter = torch.nn.Parameter(rows)
+    optimizer: torch.optim.Optimizer
+    if config.kind == "sgd":
+        optimizer = torch.optim.SGD([parameter], lr=1.0, momentum=config.momentum, weight_decay=config.weight_decay)
+    else:
+        optimizer = torch.optim.AdamW(
+            [parameter], lr=1.0, betas=config.betas, eps=config.eps, weight_decay=config.weight_decay
+        )
+    after = []
+    for step, gradient in enumerate(gradients):
+        optimizer.param_groups[0]["lr"] = learning_rate(step)
+        parameter.grad = gradient.clone()
+        optimizer.step()
+        after.append(parameter.detach().clone())
+    return after
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_equals_torch_bit_for_bit(config: RowOptimizerConfig) -> None:
+    rows, gradients = start()
+    optimizer = RowOptimizer(config, rows)
+    for step, expected in enumerate(reference_rows(config)):
+        optimizer.step(rows, gradients[step], learning_rate(step))
+        assert torch.equal(rows, expected)
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_equals_torch_from_a_state_saved_midway(config: RowOptimizerConfig) -> None:
+    rows, gradients = start()
+    optimizer = RowOptimizer(config, rows)
+    for step in range(3):
+        optimizer.step(rows, gradients[step], learning_rate(step))
+    saved_rows = rows.clone()
+    saved_state = {key: value.clone() for key, value in optimizer.state().items()}
+
+    resumed = RowOptimizer(config, torch.zeros_like(saved_rows))
+    assert resumed.state().keys() == saved_state.keys()
+    for key, value in resumed.state().items():
+        value.copy_(saved_state[key])
+    for step in range(3, NUM_STEPS):
+        resumed.step(saved_rows, gradients[step], learning_rate(step))
+    assert torch.equal(saved_rows, reference_rows(config)[-1])
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_rows_are_independent_so_shards_agree_with_the_whole(config: RowOptimizerConfig) -> None:
+    rows, gradients = start()
+    shards = [rows[:5].clone(), rows[5:].clone()]
+    optimizers = [RowOptimizer(config, shard) for shard in shards]
+    for step, gradient in enumerate(gradients):
+        for optimizer, shard, part in zip(optimizers, shards, (gradient[:5], gradient[5:]), strict=True):
+            optimizer.step(shard, part, learning_rate(step))
+    assert torch.equal(torch.cat(shards), reference_rows(config)[-1])
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_works_in_place_and_only_reads_the_gradient(config: RowOptimizerConfig) -> None:
+    rows, gradients = start()
+    optimizer = RowOptimizer(config, rows)
+    address, gradient = rows.data_ptr(), gradients[1].clone()
+    state_addresses = {key: value.data_ptr() for key, value in optimizer.state().items()}
+    for _ in range(2):
+        optimizer.step(rows, gradient, 0.1)
+    assert rows.data_ptr() == address
+    assert torch.equal(gradient, gradients[1])
+    assert {key: value.data_ptr() for key, value in optimizer.state().items()} == state_addresses
+
+
+def test_first_momentum_is_the_gradient() -> None:
+    rows, gradients = start()
+    optimizer = RowOptimizer(RowOptimizerConfig(weight_decay=0.0), rows)
+    optimizer.step(rows, gradients[0], 0.1)
+    assert torch.equal(optimizer.state()["momentum_buffer"], gradients[0])
+
+
+def test_state_names() -> None:
+    rows, _ = start()
+    assert set(RowOptimizer(RowOptimizerConfig(), rows).state()) == {"momentum_buffer"}
+    assert RowOptimizer(RowOptimizerConfig(momentum=0.0), rows).state() == {}
+    adamw_state = RowOptimizer(RowOptimizerConfig(kind="adamw"), rows).state()
+    assert {key: value.shape for key, value in adamw_state.items()} == {
+        "exp_avg": (13, 7),
+        "exp_avg_sq": (13, 7),
+        "step": (),
+    }
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adamw"])
+def test_multiplier_scales_the_rate(kind: RowOptimizerKind) -> None:
+    rows, gradients = start()
+    other = rows.clone()
+    RowOptimizer(RowOptimizerConfig(kind=kind, lr_multiplier=4.0), rows).step(rows, gradients[0], 0.1)
+    RowOptimizer(RowOptimizerConfig(kind=kind), other).step(other, gradients[0], 0.4)
+    assert torch.equal(rows, other)
+    RowOptimizer(RowOptimizerConfig(kind=kind, lr_multiplier=0.0), rows).step(rows, gradients[1], 0.1)
+    assert torch.equal(rows, other)
+
+
+@pytest.mark.parametrize(
+    ("options", "rule"),
+    [
+        ({"kind": "lamb"}, "row optimizer's kind must be sgd or adamw, got 'lamb'"),
+        ({"lr_multiplier": -1.0}, "row optimizer's lr_multiplier must be at least 0, got -1.0"),
+        ({"momentum": 1.0}, r"row optimizer's momentum must be in \[0, 1\), got 1.0"),
+        ({"momentum": -0.1}, "row optimizer's momentum must be"),
+        ({"weight_decay": float("nan")}, "row optimizer's weight_decay must be at least 0, got nan"),
+        ({"kind": "adamw", "betas": (0.9, 1.0)}, r"row optimizer's betas must be in \[0, 1\) each"),
+        ({"kind": "adamw", "eps": 0.0}, "row optimizer's eps must be positive, got 0.0"),
+        ({"kind": "adamw", "momentum": 0.5}, "row optimizer's momentum has no effect with kind adamw.* use kind sgd"),
+        ({"eps": 1e-6}, "row optimizer's eps has no effect with kind sgd"),
+    ],
+)
+def test_bad_option(options: dict[str, Any], rule: str) -> None:
+    with pytest.raises(ConfigError, match=rule):
+        RowOptimizerConfig(**options)
