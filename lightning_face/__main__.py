@@ -14,6 +14,8 @@ def main(arguments: list[str] | None = None) -> int:
     # Lightning cannot know that our sampler starts where the checkpoint ends.
     warnings.filterwarnings("ignore", ".*your dataloader is not resumable.*")
     warnings.filterwarnings("ignore", "LightningCLI's args parameter is intended")
+    # Every rank computes the same figures of the whole verification set.
+    warnings.filterwarnings("ignore", "It is recommended to use `self.log")
     warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")
     from lightning_face.cli import run
 
@@ -24,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
         if mistake is None:
             raise
         rank = os.environ.get("LOCAL_RANK", "0")
-        print(f"error{'' if rank == '0' else f' on rank {rank}'}: {mistake}", file=sys.stderr)
+        print(f"error{'' if rank == '0' else f' on rank {rank}'}: {one_line(mistake)}", file=sys.stderr)
         return mistake.exit_code
     return 0
 
@@ -34,6 +36,12 @@ def mistake_behind(error: BaseException | None) -> FaceError | None:
     while error is not None and not isinstance(error, FaceError):
         error = error.__cause__ or error.__context__
     return error
+
+
+def one_line(mistake: FaceError) -> str:
+    """The message; of a data worker's error, which torch wraps into a traceback, the last line."""
+    lines = str(mistake).strip().splitlines() or [""]
+    return lines[-1].removeprefix(f"{type(mistake).__module__}.{type(mistake).__qualname__}: ")
 
 
 if __name__ == "__main__":

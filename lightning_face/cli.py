@@ -1,8 +1,10 @@
 """The command line: LightningCLI with the trainer's defaults, the links between data and model, and run folders."""
 
+import json
 import os
 import sys
 from collections.abc import Callable
+from inspect import isfunction
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +73,7 @@ class FaceCLI(LightningCLI):
         if checkpoint is not None:
             self._check_resumable(checkpoint)
             rank_zero_info(f"{self.trainer.run_dir}: going on from {checkpoint}")
+        self._cut_metrics(describe(checkpoint).step if checkpoint is not None else 0)
         self._record_config()
 
     def before_validate(self) -> None:
@@ -128,9 +131,12 @@ class FaceCLI(LightningCLI):
                 f"{checkpoint} was trained with other options: {'; '.join(differences)};"
                 " use the former values, or another --run_dir"
             )
+
+    def _cut_metrics(self, step: int) -> None:
+        """Drop the rows of steps that will be made again; rows count steps from 0."""
         for logger in self.trainer.loggers:
             if isinstance(logger, CsvLogger):
-                logger.cut_after(description.step - 1)  # rows count steps from 0
+                logger.cut_after(step - 1)
 
     @rank_zero_only
     def _record_config(self) -> None:
@@ -158,8 +164,12 @@ def _flattened(options: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         if isinstance(value, dict):
             flat |= _flattened(value, f"{prefix}{name}.")
         else:
-            flat[prefix + name] = list(value) if isinstance(value, tuple) else value
+            flat[prefix + name] = json.loads(json.dumps(value, default=_name_of))
     return flat
+
+
+def _name_of(value: Any) -> str:
+    return f"{value.__module__}.{value.__qualname__}" if isfunction(value) else str(value)
 
 
 def _check_writable(run_dir: Path) -> None:

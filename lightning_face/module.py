@@ -1,6 +1,5 @@
 """The LightningModule: images -> backbone -> features -> objective, and the order in which everything steps."""
 
-import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import torch
 from pytorch_lightning import LightningModule
 from pytorch_lightning.cli import OptimizerCallable
+from pytorch_lightning.utilities.rank_zero import rank_zero_info
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -23,8 +23,6 @@ from lightning_face.models import build_backbone
 from lightning_face.objectives.objective import LossValue, Objective, ObjectiveConfig
 from lightning_face.optim.schedules import Schedule
 from lightning_face.trainer import FaceTrainer
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -70,22 +68,21 @@ class FaceModule(LightningModule):
         self,
         num_classes: int,
         image_size: int = 112,
-        backbone: BackboneConfig | None = None,
-        objective: ObjectiveConfig | None = None,
+        backbone: BackboneConfig = BackboneConfig(),
+        objective: ObjectiveConfig = ObjectiveConfig(),
         optimizer: OptimizerCallable = _sgd,
-        schedule: Schedule | None = None,
+        schedule: Schedule = Schedule(),
         seed: int = 0,
     ) -> None:
         super().__init__()
-        options = backbone or BackboneConfig()
         self.num_classes = num_classes
         self.seed = seed
-        self.objective_config = objective or ObjectiveConfig()
+        self.objective_config = objective
         self._make_optimizer: Callable[[Any], Optimizer] = optimizer
-        self._schedule = schedule or Schedule()
-        fields = asdict(options)
+        self._schedule = schedule
+        fields = asdict(backbone)
         channels_last = fields.pop("channels_last")
-        self.backbone_name = options.name
+        self.backbone_name = backbone.name
         self.backbone = build_backbone(image_size=image_size, **fields)
         if channels_last:
             self.backbone.to(memory_format=torch.channels_last)
@@ -95,7 +92,9 @@ class FaceModule(LightningModule):
     def setup(self, stage: str) -> None:
         """Make the class tables: after the process group exists, before the engine wraps the module."""
         if stage == "fit" and self.objective_config.mml is not None and self.trainer.accumulate_grad_batches > 1:
-            _log.warning("MML is no sum over samples: with accumulation it sees the classes of each micro-batch alone")
+            rank_zero_info(
+                "MML is no sum over samples: with accumulation it sees the classes of each micro-batch alone"
+            )
         self.objective = Objective(
             self.objective_config,
             num_classes=self.num_classes,
@@ -133,6 +132,10 @@ class FaceModule(LightningModule):
         average_batchnorm_statistics(self.backbone)
         self.log("train/learning_rate", learning_rate)
         self.trainer.datamodule.mark_trained(epoch, batch_idx // self.trainer.accumulate_grad_batches)
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Count steps for the loggers: Lightning counts one more if it resumes where a validation may be due."""
+        self.trainer.fit_loop.epoch_loop._batches_that_stepped = self.trainer.global_step
 
     def on_train_epoch_end(self) -> None:
         """Report the images that could not be decoded."""
@@ -188,6 +191,6 @@ class FaceModule(LightningModule):
         last = last_intact(self.trainer.run_dir)
         raise NonFiniteLossError(
             f"the loss is not finite at step {self.global_step} (epoch {self.trainer.current_epoch}):"
-            f" {wrong or {'total': float(loss.total)}}; last good checkpoint: {last or 'none'};"
+            f" {wrong or {'total': float(loss.total.detach())}}; last good checkpoint: {last or 'none'};"
             " lower the learning rate or the weight of that term, or lengthen the warm-up"
         )

@@ -1,4 +1,4 @@
-"""The papers' equations as loops over samples and pairs, in float64, on one process: what every fast path must equal."""
+"""The papers' equations as loops over samples and pairs in float64, on one process: what fast paths must equal."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -147,9 +147,7 @@ def optimizer_of(config: RowOptimizerConfig, parameter: torch.nn.Parameter) -> t
     """torch's own optimizer with the options of a table's."""
     if config.kind == "sgd":
         return torch.optim.SGD([parameter], lr=1.0, momentum=config.momentum, weight_decay=config.weight_decay)
-    return torch.optim.AdamW(
-        [parameter], lr=1.0, betas=config.betas, eps=config.eps, weight_decay=config.weight_decay
-    )
+    return torch.optim.AdamW([parameter], lr=1.0, betas=config.betas, eps=config.eps, weight_decay=config.weight_decay)
 
 
 def assert_close(actual: Tensor | float, expected: Tensor | float, tolerance: float = 1e-5) -> None:

@@ -113,7 +113,8 @@ class Verification(Callback):
         for name in self._pairs:
             prefix = f"verification/{name}/"
             own = {key.removeprefix(prefix): value for key, value in scalars.items() if key.startswith(prefix)}
-            shown = [f"{key} {value:.4f}" for key, value in own.items() if "@sum" not in key]
+            others = tuple(f"@{fusion}" for fusion in self.fusions[1:])
+            shown = [f"{key} {value:.4f}" for key, value in own.items() if not key.endswith(others)]
             rank_zero_info(f"{weights}: {name}: {', '.join(shown)}")
 
 

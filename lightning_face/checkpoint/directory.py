@@ -149,8 +149,15 @@ def best_intact(run_dir: Path) -> Path | None:
 
 
 def last_intact(run_dir: Path) -> Path | None:
-    """The newest checkpoint that is whole; damaged ones are passed over with a warning. None if there is none."""
-    for checkpoint in sorted(checkpoints_of(run_dir).glob("step-*"), reverse=True):
+    """The last checkpoint that is whole; damaged ones are passed over with a warning. None if there is none.
+
+    Checkpoints past `last` belong to an attempt that was given up, by going on from an earlier one.
+    """
+    folder = checkpoints_of(run_dir)
+    last = (folder / "last").resolve()
+    for checkpoint in sorted(folder.glob("step-*"), reverse=True):
+        if last.name.startswith("step-") and checkpoint.name > last.name:
+            continue
         try:
             check_intact(checkpoint)
         except CheckpointError as error:

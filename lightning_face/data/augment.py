@@ -13,7 +13,7 @@ NUM_DRAWS = 8
 """Uniform numbers per sample: flip, rotation, scale, shift x, shift y, brightness, contrast, saturation."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class AugmentConfig:
     """Random changes of a training image; each drawn uniformly from a symmetric interval.
 

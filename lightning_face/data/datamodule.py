@@ -49,7 +49,7 @@ class FaceDataModule(LightningDataModule):
         verification_batch_size: int = 128,
         lanes: int = 64,
         window: int = 4096,
-        augment: AugmentConfig | None = None,
+        augment: AugmentConfig = AugmentConfig(),
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class FaceDataModule(LightningDataModule):
         self.image_size = image_size
         self.num_workers = num_workers
         self.verification_batch_size = verification_batch_size
-        self.augment = augment or AugmentConfig()
+        self.augment = augment
         self.faces = Faces(Shards(Path(train)), seed)
         self.verification = {name: Faces(Shards(Path(path)), seed) for name, path in (verification or {}).items()}
         self.predict = Faces(Shards(Path(predict)), seed) if predict else self.faces
@@ -131,9 +131,6 @@ class FaceDataModule(LightningDataModule):
         """Go on from a saved position; called before `train_dataloader`."""
         if self.trainer is not None and self.trainer.state.fn == "fit":
             self.position = self.position.resumed_from(state_dict)
-            if self.position.step_in_epoch == self.order.steps_per_epoch:
-                # Of a larger batch than the one saved, the epoch has no whole step left.
-                self.position = replace(self.position, epoch=self.position.epoch + 1, consumed=0)
 
     def _sequential(self, faces: Faces) -> DataLoader[FaceBatch]:
         assert self.trainer is not None

@@ -1,6 +1,6 @@
 """Where in the order of data a run stands: what a checkpoint keeps of it, and what it may be resumed with."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from lightning_face.data.order import LaneOrder
@@ -21,6 +21,7 @@ class Position:
         lanes: L.
         window: of the shuffle.
         manifest_hash: digest of the dataset's manifest.
+        num_samples: of the dataset; not saved, the manifest tells it.
     """
 
     seed: int
@@ -30,11 +31,13 @@ class Position:
     lanes: int
     window: int
     manifest_hash: str
+    num_samples: int
 
     @staticmethod
     def start_of(order: LaneOrder, manifest_hash: str) -> "Position":
         """The first step of the first epoch."""
-        return Position(order.seed, 0, 0, order.global_batch_size, order.lanes, order.window, manifest_hash)
+        sizes = (order.global_batch_size, order.lanes, order.window)
+        return Position(order.seed, 0, 0, *sizes, manifest_hash, order.num_samples)
 
     @property
     def step_in_epoch(self) -> int:
@@ -44,6 +47,7 @@ class Position:
     def state(self) -> dict[str, Any]:
         """As a checkpoint keeps it."""
         fields = asdict(self)
+        del fields["num_samples"]
         order = {"kind": "lanes", "lanes": fields.pop("lanes"), "window": fields.pop("window")}
         return {"version": VERSION, **fields, "order": order}
 
@@ -75,4 +79,7 @@ class Position:
                 + "; ".join(differences)
                 + "; use the former values, or another --run_dir"
             )
-        return Position(**{**asdict(self), "epoch": saved["epoch"], "consumed": saved["consumed"]})
+        if saved["consumed"] + now > self.num_samples:
+            # A larger batch than the former may find no whole step left of the epoch.
+            return replace(self, epoch=saved["epoch"] + 1, consumed=0)
+        return replace(self, epoch=saved["epoch"], consumed=saved["consumed"])

@@ -10,7 +10,7 @@ from lightning_face.objectives.batch import MicroBatch, Reduction, check_reducti
 from lightning_face.tables.centers import ReplicatedCenters
 
 
-@dataclass
+@dataclass(frozen=True)
 class CenterConfig:
     """Center loss (Wen et al., ECCV 2016) and the table of centers.
 

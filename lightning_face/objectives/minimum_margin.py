@@ -15,7 +15,7 @@ from lightning_face.tables.centers import ReplicatedCenters
 Mode = Literal["A", "B", "C"]
 
 
-@dataclass
+@dataclass(frozen=True)
 class MinimumMarginConfig:
     """Minimum Margin Loss over the classes of a batch (Wei et al., arXiv 1805.06741).
 

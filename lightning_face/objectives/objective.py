@@ -17,7 +17,7 @@ from lightning_face.tables.centers import ReplicatedCenters
 from lightning_face.tables.classifier import ReplicatedClassifier
 
 
-@dataclass
+@dataclass(frozen=True)
 class ObjectiveConfig:
     """The terms of the loss; `null` switches one off.
 
@@ -34,8 +34,9 @@ class ObjectiveConfig:
     def __post_init__(self) -> None:
         if self.mml is not None and self.center is None:
             raise ConfigError("objective.mml needs the table of centers: set objective.center (its weight may be 0)")
-        if self.softmax is None and (self.center is None or self.center.weight == 0):
-            raise ConfigError("objective has no term left: set objective.softmax, or a center.weight above 0")
+        center_weight = self.center.weight if self.center is not None else 0.0
+        if self.softmax is None and self.mml is None and center_weight == 0:
+            raise ConfigError("objective has no term left: set objective.softmax, mml, or a center.weight above 0")
 
 
 @dataclass(frozen=True)

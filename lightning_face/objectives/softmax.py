@@ -11,7 +11,7 @@ from lightning_face.optim.rows import RowOptimizerConfig
 from lightning_face.tables.classifier import ReplicatedClassifier
 
 
-@dataclass
+@dataclass(frozen=True)
 class SoftmaxConfig:
     """Plain softmax over a linear classifier, without bias (Wen et al., ECCV 2016, equation 1).
 

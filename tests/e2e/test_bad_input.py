@@ -175,3 +175,32 @@ class TestCheckpoints:
             assert main(["fit", *map(str, options)]) == 0
         assert f"{damaged} is damaged" in caplog.text
         assert f"going on from {damaged.with_name('step-00000015')}" in caplog.text
+
+    def test_an_earlier_checkpoint_gives_the_later_ones_up(self, tiny_config, trained, caplog):
+        folder = trained / "checkpoints"
+        options = ["--config", str(tiny_config), "--run_dir", str(trained), "--trainer.max_epochs", "1"]
+        with caplog.at_level("INFO"):
+            earlier = ["--ckpt_path", str(folder / "step-00000005"), "--checkpoint.every_n_steps", "7"]
+            assert main(["fit", *options, *earlier, "--trainer.max_steps", "9"]) == 0
+            assert (folder / "last").resolve().name == "step-00000009"
+            assert main(["fit", *options]) == 0
+        assert f"going on from {folder / 'step-00000009'}" in caplog.text
+
+
+def test_default_optimizer_can_be_resumed(tiny_config, tmp_path):
+    text = tiny_config.read_text().splitlines()
+    tiny_config.write_text("\n".join(line for line in text if "optimizer: {class_path" not in line))
+    options = ["--config", str(tiny_config), "--run_dir", str(tmp_path / "run"), "--model.schedule.decay", "constant"]
+    for steps in (5, 8):
+        assert main(["fit", *options, "--trainer.max_steps", str(steps)]) == 0
+    assert (tmp_path / "run" / "checkpoints" / "step-00000008").is_dir()
+
+
+def test_error_of_a_data_worker_is_one_line(tiny_config, dataset, tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr("lightning_face.data.faces.Faces.MAX_DAMAGED_IN_A_ROW", 2)
+    with (dataset / "shard-000001.tar").open("r+b") as shard:
+        shard.seek(20_000)
+        shard.write(b"\x00" * 100_000)
+    options = ("--run_dir", tmp_path / "run", "--data.train", dataset, "--data.num_workers", 1)
+    error = error_of(capfd, "fit", "--config", tiny_config, *options)
+    assert "no readable JPEGs" in error and "Traceback" not in error

@@ -21,7 +21,16 @@ def call(*arguments):
 def test_every_shipped_config_trains(config, generated, tmp_path):
     data = ("--data.train", generated / "train", "--data.verification", f"{{held_out: {generated}/verify}}")
     small = ("--data.global_batch_size", 48, "--data.num_workers", 0, "--trainer.max_epochs", 1)
-    here = ("--trainer.accelerator", "cpu", "--trainer.devices", 1, "--model.schedule.warmup_steps", 1)
+    here = (
+        "--trainer.accelerator",
+        "cpu",
+        "--trainer.devices",
+        1,
+        "--trainer.log_every_n_steps",
+        1,
+        "--model.schedule.warmup_steps",
+        1,
+    )
     call("fit", "--config", config, "--run_dir", tmp_path, *data, *small, *here, "--wandb.mode", "disabled")
     assert (tmp_path / "checkpoints" / "last" / "checkpoint.json").is_file()
 

@@ -51,6 +51,15 @@ def test_batch_size_may_change_where_lanes_divide_both(before: int, now: int, co
     assert resumed.step_in_epoch == consumed // now
 
 
+@pytest.mark.parametrize(("now", "expected"), [(16, (1, 0)), (80, (1, 0)), (8, (0, 240))])
+def test_epoch_without_a_whole_step_left_is_over(now: int, expected: tuple[int, int]) -> None:
+    """Of 250 samples, 240 are trained: a step of 8 is left, none of 16 or 80."""
+    shards, order = (150, 100), {"seed": 3, "lanes": 8, "window": 5}
+    former, own = (Position.start_of(LaneOrder(shards, batch, **order), "abc") for batch in (8, now))
+    resumed = own.resumed_from(replace(former, consumed=240).state())
+    assert (resumed.epoch, resumed.consumed) == expected
+
+
 @pytest.mark.parametrize(("before", "now"), [(16, 8), (8, 16), (16, 48), (24, 16)])
 def test_changed_batch_size_goes_on_with_the_same_samples(before: int, now: int) -> None:
     """Where a change is allowed, the samples trained are the same with either size: none is repeated or skipped."""

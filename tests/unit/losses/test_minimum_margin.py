@@ -1,5 +1,7 @@
 """MML against the sum over ordered pairs, written as loops in float64, and the hazards of its gradient."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import Tensor
@@ -83,8 +85,7 @@ def test_two_of_many_coincide() -> None:
 def test_parts_over_rows_sum_to_the_whole(num_parts: int) -> None:
     centers = some_centers().requires_grad_()
     borders = [len(centers) * part // num_parts for part in range(num_parts + 1)]
-    spans = zip(borders, borders[1:], strict=False)
-    parts = [minimum_margin_loss(centers, MARGIN, start, stop - start) for start, stop in spans]
+    parts = [minimum_margin_loss(centers, MARGIN, start, stop - start) for start, stop in pairwise(borders)]
     whole = minimum_margin_loss(centers, MARGIN)
     assert_close(sum(parts), whole)
     (gradient,) = torch.autograd.grad(sum(parts), centers)
