@@ -14,6 +14,10 @@ from lightning_face.errors import ConfigError
 from lightning_face.objectives.objective import Objective
 
 
+def _nothing() -> None:
+    """In place of what Lightning would do."""
+
+
 class FaceTrainer(Trainer):
     """Trains a `FaceModule` on a `FaceDataModule`; see pytorch_lightning.Trainer for the arguments.
 
@@ -36,6 +40,11 @@ class FaceTrainer(Trainer):
         if isinstance(self.strategy, DDPStrategy):
             # Rank 0's BatchNorm statistics would overwrite the average over ranks that the module keeps.
             self.strategy._ddp_kwargs.setdefault("broadcast_buffers", False)
+        # Lightning's handler for SIGTERM runs collectives wherever the signal finds a rank, and ranks hang; its check
+        # for the signal costs a blocking broadcast every step. Without them a signal ends the process, and the others
+        # end when their next collective fails.
+        self._signal_connector.register_signal_handlers = _nothing  # type: ignore[method-assign]
+        self.fit_loop.epoch_loop._broadcast_sigterm_tensor = _nothing  # type: ignore[method-assign]
 
     @property
     def run_dir(self) -> Path:

@@ -1,4 +1,4 @@
-"""A rank that dies never leaves the others hanging."""
+"""A rank that dies, or a signal, never leaves a rank hanging."""
 
 import contextlib
 import os
@@ -7,17 +7,33 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.conftest import command, environment
 
 BOUND_S = 90
 
 
-def children_of(pid):
-    """Process ids of the direct children."""
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+def ranks_of(process):
+    """Process ids of rank 0 and of the rank that it started."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    ranks = [int(pid) for pid in children if b"lightning_face" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    assert len(ranks) == 1
+    return [process.pid, *ranks]
 
 
-def test_a_killed_rank_ends_the_job(tiny_config, tmp_path):
+def is_running(pid):
+    """Whether a process exists and is no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize(
+    "rank, number", [(1, signal.SIGKILL), (0, signal.SIGKILL), (0, signal.SIGTERM), (1, signal.SIGTERM)]
+)
+def test_no_rank_outlives_another(tiny_config, tmp_path, rank, number):
     run = tmp_path / "run"
     options = ("--trainer.devices", "2", "--trainer.max_epochs", "500")
     with (tmp_path / "log").open("w") as log:
@@ -28,19 +44,18 @@ def test_a_killed_rank_ends_the_job(tiny_config, tmp_path):
             start_new_session=True,
             env={name: value for name, value in environment().items() if value},
         )
-        try:
-            deadline = time.monotonic() + BOUND_S
-            while not (run / "checkpoints" / "last").exists():
-                assert time.monotonic() < deadline and process.poll() is None, (tmp_path / "log").read_text()[-3000:]
-                time.sleep(0.05)
-            ranks = [
-                pid
-                for pid in children_of(process.pid)
-                if b"lightning_face" in Path(f"/proc/{pid}/cmdline").read_bytes()
-            ]
-            assert len(ranks) == 1
-            os.kill(ranks[0], signal.SIGKILL)
-            assert process.wait(timeout=BOUND_S) != 0
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+    try:
+        deadline = time.monotonic() + BOUND_S
+        while not (run / "checkpoints" / "last").exists():
+            assert time.monotonic() < deadline and process.poll() is None, (tmp_path / "log").read_text()[-3000:]
+            time.sleep(0.05)
+        ranks = ranks_of(process)
+        os.kill(ranks[rank], number)
+        assert process.wait(timeout=BOUND_S) != 0
+        deadline = time.monotonic() + BOUND_S
+        while is_running(ranks[1]):
+            assert time.monotonic() < deadline, (tmp_path / "log").read_text()[-3000:]
+            time.sleep(0.05)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
