@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data_prep import synthetic
-from data_prep.balanced_pairs import balanced_pairs
 from data_prep.pairs import pairs_csv
 from data_prep.plan import Option, Plan
 from data_prep.writer import write_dataset
@@ -52,7 +51,7 @@ def make_synthetic(
     if not held_out:
         return
     items = synthetic.plan(held_out, held_out * IMAGES_OF_HELD_OUT, seed=seed, first_identity=identities)
-    rows = balanced_pairs(items, pairs, seed=seed)
+    rows = synthetic.balanced_pairs(items, pairs, seed=seed)
     of_verify: dict[str, Option] = {"identities": identities, "held_out": held_out, "pairs": pairs}
     verify = Plan(
         items, _names(items), renderer, {**options, **of_verify}, seed, shard_samples,

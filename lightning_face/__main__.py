@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
 def mistake_behind(error: BaseException | None) -> FaceError | None:
     """The user's mistake that an error reports, or was raised for: the parser wraps what a config's checks raise."""
     while error is not None and not isinstance(error, FaceError):
-        error = error.__cause__ or error.__context__
+        error = error.__cause__
     return error
 
 

@@ -1,14 +1,11 @@
 """The command line: LightningCLI with the trainer's defaults, the links between data and model, and run folders."""
 
-import json
 import os
 import sys
 from collections.abc import Callable
-from inspect import isfunction
 from pathlib import Path
 from typing import Any
 
-import torch
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities.rank_zero import rank_zero_info, rank_zero_only
@@ -18,19 +15,23 @@ from lightning_face.callbacks.plots import Plots
 from lightning_face.callbacks.predictions import Predictions
 from lightning_face.callbacks.summary import Summary
 from lightning_face.callbacks.verification import Verification
-from lightning_face.checkpoint.directory import DENSE_FILE, best_intact, check_intact, describe, last_intact
+from lightning_face.checkpoint.directory import (
+    DENSE_FILE,
+    best_intact,
+    check_intact,
+    describe,
+    last_intact,
+    list_checkpoints,
+    name_of,
+)
 from lightning_face.data.datamodule import FaceDataModule
 from lightning_face.data.position import Position
 from lightning_face.errors import CheckpointError, ConfigError
 from lightning_face.files import write_atomically
 from lightning_face.loggers import CsvLogger, WandbConfig, make_loggers
 from lightning_face.module import FaceModule
+from lightning_face.recorded import CONFIG_FILE, check_same_options, kept_options, with_recorded_config
 from lightning_face.trainer import FaceTrainer
-
-CONFIG_FILE = "config.yaml"
-
-KEPT_OPTIONS = ("model", "seed_everything", "trainer.precision", "data.augment")
-"""Options that may not change when a run goes on; the order of data is compared by `Position`."""
 
 
 class FaceCLI(LightningCLI):
@@ -60,7 +61,12 @@ class FaceCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Give the trainer the run's loggers and callbacks."""
         run_dir = Path(self._option("run_dir"))
-        _check_writable(run_dir)
+        if self._option("trainer").get("logger"):
+            raise ConfigError("trainer.logger has no effect: runs log to metrics.csv and, with `wandb`, to W&B")
+        if self.subcommand == "fit":
+            _check_writable(run_dir)
+        elif not run_dir.is_dir():
+            raise ConfigError(f"--run_dir {run_dir} is no run folder: it does not exist; give one that `fit` wrote")
         loggers = make_loggers(run_dir, self._option("wandb"), self._options()) if self.subcommand == "fit" else []
         return super().instantiate_trainer(**{**kwargs, "logger": loggers})
 
@@ -68,12 +74,10 @@ class FaceCLI(LightningCLI):
         """Everything that can be wrong is found here, in one process, before ranks are started."""
         self.datamodule.check_batch(self.trainer.world_size, self.trainer.accumulate_grad_batches)
         self._callback(Verification).read_pairs(self.datamodule)
-        self.trainer.saved_options = self._kept_options()
+        self.trainer.saved_options = kept_options(self._options())
         checkpoint = self._chosen_checkpoint(last_intact)
-        if checkpoint is not None:
-            self._check_resumable(checkpoint)
-            rank_zero_info(f"{self.trainer.run_dir}: going on from {checkpoint}")
-        self._cut_metrics(describe(checkpoint).step if checkpoint is not None else 0)
+        step = self._check_resumable(checkpoint) if checkpoint is not None else 0
+        self._cut_metrics(step)
         self._record_config()
 
     def before_validate(self) -> None:
@@ -95,6 +99,7 @@ class FaceCLI(LightningCLI):
         checkpoint = self._chosen_checkpoint(best_intact)
         if checkpoint is None:
             raise CheckpointError(f"{run_dir} has no checkpoint to evaluate: run `fit` first, or give --ckpt_path")
+        check_same_options(checkpoint, kept_options(self._options()), only=("model.backbone", "data.image_size"))
         if self.subcommand != "predict":
             self._callback(Verification).read_pairs(self.datamodule)
             if not self.datamodule.verification:
@@ -115,22 +120,15 @@ class FaceCLI(LightningCLI):
             self.config_init[str(self.subcommand)]["weights_only"] = True
         return checkpoint
 
-    def _check_resumable(self, checkpoint: Path) -> None:
+    def _check_resumable(self, checkpoint: Path) -> int:
+        """Refuse what would not go on as the same run; the step to go on from."""
         description = describe(checkpoint)
+        _check_nothing_is_given_up(self.trainer.run_dir, description.step)
         position: Position = self.datamodule.position
         position.resumed_from(description.position)
-        own = self.trainer.saved_options
-        names = sorted(set(own) | set(description.options))
-        differences = [
-            f"{name}: {description.options.get(name)} -> {own.get(name)}"
-            for name in names
-            if own.get(name) != description.options.get(name)
-        ]
-        if differences:
-            raise CheckpointError(
-                f"{checkpoint} was trained with other options: {'; '.join(differences)};"
-                " use the former values, or another --run_dir"
-            )
+        check_same_options(checkpoint, self.trainer.saved_options)
+        rank_zero_info(f"{self.trainer.run_dir}: going on from {checkpoint}")
+        return description.step
 
     def _cut_metrics(self, step: int) -> None:
         """Drop the rows of steps that will be made again; rows count steps from 0."""
@@ -140,7 +138,10 @@ class FaceCLI(LightningCLI):
 
     @rank_zero_only
     def _record_config(self) -> None:
-        text = self._parser(self.subcommand).dump(self.config[str(self.subcommand)], skip_check=True)
+        config = self.config[str(self.subcommand)].clone()
+        # They say where this attempt began: the next one must not go back there.
+        config.ckpt_path = config.weights_only = None
+        text = self._parser(self.subcommand).dump(config, skip_check=True)
         write_atomically(self.trainer.run_dir / CONFIG_FILE, text.encode())
 
     def _callback(self, kind: type[Callback]) -> Any:
@@ -152,24 +153,15 @@ class FaceCLI(LightningCLI):
     def _options(self) -> dict[str, Any]:
         return self.config[str(self.subcommand)].as_dict()
 
-    def _kept_options(self) -> dict[str, Any]:
-        flat = _flattened(self._options())
-        return {name: value for name, value in flat.items() if name.startswith(KEPT_OPTIONS)}
 
-
-def _flattened(options: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested options by dotted name, with values as JSON gives them back."""
-    flat: dict[str, Any] = {}
-    for name, value in options.items():
-        if isinstance(value, dict):
-            flat |= _flattened(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = json.loads(json.dumps(value, default=_name_of))
-    return flat
-
-
-def _name_of(value: Any) -> str:
-    return f"{value.__module__}.{value.__qualname__}" if isfunction(value) else str(value)
+def _check_nothing_is_given_up(run_dir: Path, step: int) -> None:
+    """Refuse to go on from an earlier checkpoint beside later ones: two attempts in one folder would mix."""
+    later = [checkpoint.name for checkpoint in list_checkpoints(run_dir) if checkpoint.name > name_of(step)]
+    if later:
+        raise CheckpointError(
+            f"--ckpt_path is at step {step}, but {run_dir} has {later[-1]} already: give another --run_dir, or remove"
+            " the later checkpoints to give that work up"
+        )
 
 
 def _check_writable(run_dir: Path) -> None:
@@ -183,22 +175,6 @@ def _check_writable(run_dir: Path) -> None:
         raise ConfigError(f"--run_dir {run_dir} cannot be written ({error.strerror}); choose another folder") from error
 
 
-def _with_recorded_config(arguments: list[str]) -> list[str]:
-    """`test --run_dir DIR` needs no more: the run's own config is used where none is given."""
-    if not arguments or arguments[0] not in ("fit", "validate", "test", "predict"):
-        return arguments
-    if any(argument.split("=")[0] in ("--config", "-c", "--help", "-h") for argument in arguments):
-        return arguments
-    for position, argument in enumerate(arguments):
-        name, _, value = argument.partition("=")
-        if name == "--run_dir":
-            value = value or next(iter(arguments[position + 1 :]), "")
-            recorded = Path(value) / CONFIG_FILE
-            if recorded.is_file():
-                return [arguments[0], "--config", str(recorded), *arguments[1:]]
-    return arguments
-
-
 def run(arguments: list[str] | None = None) -> FaceCLI:
     """Parse the command line and do what it says.
 
@@ -208,7 +184,6 @@ def run(arguments: list[str] | None = None) -> FaceCLI:
     Raises:
         FaceError: something the user can mend.
     """
-    torch.set_float32_matmul_precision("high")
     return FaceCLI(
         FaceModule,
         FaceDataModule,
@@ -224,5 +199,5 @@ def run(arguments: list[str] | None = None) -> FaceCLI:
         save_config_callback=None,
         auto_configure_optimizers=False,
         seed_everything_default=1,
-        args=_with_recorded_config(list(sys.argv[1:] if arguments is None else arguments)),
+        args=with_recorded_config(list(sys.argv[1:] if arguments is None else arguments)),
     )

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import secrets
 import socket
 from argparse import Namespace
@@ -142,10 +143,15 @@ def show(loggers: list[Logger], plot: Path) -> None:
             logger.log_image(f"plots/{plot.stem}", [str(plot)])
 
 
+def _is_first_process() -> bool:
+    # Lightning's own launcher starts one process a node without a local rank yet.
+    return bool(rank_zero_only(lambda: True)()) and os.environ.get("NODE_RANK", "0") == "0"
+
+
 def _wandb_id(run_dir: Path) -> str:
     """The run's id, the same in every attempt; only rank 0 writes the run, the others never ask for one."""
     path = run_dir / WANDB_ID_FILE
-    if not path.is_file() and rank_zero_only(lambda: True)():
+    if not path.is_file() and _is_first_process():
         run_dir.mkdir(parents=True, exist_ok=True)
         write_atomically(path, secrets.token_hex(6).encode())
     return path.read_text().strip() if path.is_file() else "of-rank-0"

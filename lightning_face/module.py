@@ -1,5 +1,6 @@
 """The LightningModule: images -> backbone -> features -> objective, and the order in which everything steps."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,10 +13,11 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_info
 from torch import Tensor
 from torch.optim import Optimizer
 
-from lightning_face.checkpoint.directory import TABLES_FILE, last_intact
+from lightning_face.checkpoint.directory import DESCRIPTION_FILE, TABLES_FILE, list_checkpoints
 from lightning_face.checkpoint.progress import rebuilt_fit_loop
 from lightning_face.checkpoint.tables import load_tables
 from lightning_face.data.faces import FaceBatch
+from lightning_face.distributed.agreement import check_same_on_all_ranks
 from lightning_face.distributed.batchnorm import average_batchnorm_statistics
 from lightning_face.errors import ConfigError, NonFiniteLossError
 from lightning_face.hashing import seed_of
@@ -32,7 +34,7 @@ class BackboneConfig:
     Args:
         name: iresnet18, iresnet34, iresnet50, iresnet100, mobilefacenet, or any timm model.
         embedding_dim: length of the features, D.
-        neck: what turns a timm model's map into features: auto, flatten, pool or linear (see docs/design.md).
+        neck: what turns a timm model's map into features: auto, flatten, pool or linear (see models/neck.py).
         dropout: before the last linear layer.
         channels_last: memory layout of the weights; faster on GPUs and with bf16.
     """
@@ -95,6 +97,9 @@ class FaceModule(LightningModule):
             rank_zero_info(
                 "MML is no sum over samples: with accumulation it sees the classes of each micro-batch alone"
             )
+        if stage != "fit":
+            return
+        self._check_ranks_agree()
         self.objective = Objective(
             self.objective_config,
             num_classes=self.num_classes,
@@ -102,6 +107,14 @@ class FaceModule(LightningModule):
             seed=self.seed,
             device=self.trainer.strategy.root_device,
         )
+
+    def _check_ranks_agree(self) -> None:
+        """Before the first step: folders that are not shared would train another run on every node, unseen."""
+        checkpoint = self.trainer.ckpt_path
+        last = Path(checkpoint).with_name(DESCRIPTION_FILE).read_text() if checkpoint else "none"
+        digest = hashlib.sha256(last.encode()).hexdigest()[:12]
+        manifest = self.trainer.datamodule.position.manifest_hash
+        check_same_on_all_ranks({"checkpoint": f"{checkpoint} ({digest})", "training data": manifest})
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Features (B, D) of normalised images."""
@@ -138,8 +151,9 @@ class FaceModule(LightningModule):
         self.trainer.fit_loop.epoch_loop._batches_that_stepped = self.trainer.global_step
 
     def on_train_epoch_end(self) -> None:
-        """Report the images that could not be decoded."""
+        """Report the epoch's images that could not be decoded."""
         self.log("data/replaced", float(self.num_replaced), reduce_fx="sum", sync_dist=True)
+        self.num_replaced = 0
 
     def validation_step(self, inputs: tuple[FaceBatch, Tensor], batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Features of images and of their mirror images, (B, 2, D) float32."""
@@ -170,6 +184,7 @@ class FaceModule(LightningModule):
             checkpoint["loops"]["fit_loop"],
             epoch=position.epoch,
             step_in_epoch=position.step_in_epoch,
+            steps_per_epoch=data.order.steps_per_epoch,
             accumulation=self.trainer.accumulate_grad_batches,
         )
 
@@ -188,7 +203,7 @@ class FaceModule(LightningModule):
         if bool(torch.isfinite(values).all()):
             return
         wrong = {name: float(value) for name, value in loss.terms.items() if not torch.isfinite(value)}
-        last = last_intact(self.trainer.run_dir)
+        last = next(reversed(list_checkpoints(self.trainer.run_dir)), None)
         raise NonFiniteLossError(
             f"the loss is not finite at step {self.global_step} (epoch {self.trainer.current_epoch}):"
             f" {wrong or {'total': float(loss.total.detach())}}; last good checkpoint: {last or 'none'};"

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import torch
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor
@@ -10,12 +11,35 @@ from torch import Tensor
 from lightning_face.checkpoint.directory import DENSE_FILE, TABLES_FILE, make_partial, publish
 from lightning_face.checkpoint.tables import save_tables, shapes_of
 from lightning_face.data.datamodule import FaceDataModule
-from lightning_face.errors import ConfigError
+from lightning_face.errors import ConfigError, NonFiniteLossError
 from lightning_face.objectives.objective import Objective
 
 
 def _nothing() -> None:
     """In place of what Lightning would do."""
+
+
+def _refuse_what_breaks_the_promises(options: dict[str, Any]) -> None:
+    for name in ("limit_train_batches", "limit_val_batches", "limit_test_batches", "limit_predict_batches"):
+        value = options.get(name)
+        # 1 is one batch, 1.0 is all of them; 0 switches validation off.
+        everything = value is None or (isinstance(value, float) and value == 1.0)
+        if not everything and (value != 0 or name == "limit_train_batches"):
+            raise ConfigError(
+                f"trainer.{name} would leave samples out, got {value}; use trainer.max_steps, or less data"
+            )
+    for name in ("overfit_batches", "fast_dev_run", "num_sanity_val_steps", "enable_checkpointing"):
+        if options.get(name):
+            raise ConfigError(f"trainer.{name} is not supported, got {options[name]}; leave it out")
+    precision = options.get("precision")
+    if precision not in (None, 32, "32", "32-true", "bf16", "bf16-mixed"):
+        raise ConfigError(
+            f"trainer.precision must be 32-true or bf16-mixed, got {precision}: loss scaling would not reach the class"
+            " tables"
+        )
+    strategy = options.get("strategy", "auto")
+    if isinstance(strategy, str) and strategy not in ("auto", "ddp"):
+        raise ConfigError(f"trainer.strategy must be auto or ddp, got {strategy}")
 
 
 class FaceTrainer(Trainer):
@@ -32,9 +56,7 @@ class FaceTrainer(Trainer):
         for name, needed in {"use_distributed_sampler": False, "reload_dataloaders_every_n_epochs": 0}.items():
             if kwargs.setdefault(name, needed) != needed:
                 raise ConfigError(f"trainer.{name} must be {needed}: the order of data is our own; leave it out")
-        for name in ("limit_train_batches", "overfit_batches"):
-            if kwargs.get(name) not in (None, 1.0, 0.0):
-                raise ConfigError(f"trainer.{name} would cut epochs short and break resume; use trainer.max_steps")
+        _refuse_what_breaks_the_promises(kwargs)
         super().__init__(*args, **kwargs)
         self.saved_options: dict[str, Any] = {}
         if isinstance(self.strategy, DDPStrategy):
@@ -51,6 +73,15 @@ class FaceTrainer(Trainer):
         """Where the run is written."""
         return Path(self.default_root_dir)
 
+    def _check_finite_weights(self, checkpoint: Path) -> None:
+        """Never replace a good checkpoint by a broken one; weights are the same on every rank, so all stop here."""
+        tensors = [*self.lightning_module.state_dict().values(), *self._tables().values()]
+        if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors):
+            raise NonFiniteLossError(
+                f"weights are not finite at step {self.global_step}, {checkpoint.name} is not saved; the checkpoint"
+                " before is good; lower the learning rate, or lengthen the warm-up"
+            )
+
     def _tables(self) -> dict[str, Tensor]:
         objective: Objective = self.lightning_module.objective  # type: ignore[assignment]
         return objective.state()
@@ -66,6 +97,7 @@ class FaceTrainer(Trainer):
             storage_options: as in Lightning.
         """
         final = Path(filepath)
+        self._check_finite_weights(final)
         partial = final.with_name(f".partial-{final.name}")
         if self.is_global_zero:
             make_partial(final.parent, final.name)

@@ -78,6 +78,7 @@ class Checkpointing(Callback):
     def _save_if_due(self, trainer: FaceTrainer, *, at_the_end: bool) -> None:
         step = trainer.global_step
         if step == self._saved_step:
+            self._point_best(trainer, step)
             return
         if at_the_end or self._best_is_due or step % self.every_n_steps == 0 or self._minutes_are_over(trainer, step):
             self._save(trainer, step)
@@ -90,13 +91,17 @@ class Checkpointing(Callback):
         over = time.monotonic() - self._saved_at > 60.0 * self.every_n_minutes
         return bool(trainer.strategy.broadcast(over))
 
+    def _point_best(self, trainer: FaceTrainer, step: int) -> None:
+        folder = checkpoints_of(trainer.run_dir)
+        if self._best_is_due and trainer.is_global_zero:
+            point(folder / "best", folder / name_of(step))
+        self._best_is_due = False
+
     def _save(self, trainer: FaceTrainer, step: int) -> None:
         folder = checkpoints_of(trainer.run_dir)
         trainer.save_checkpoint(folder / name_of(step))
+        self._point_best(trainer, step)
         if trainer.is_global_zero:
-            if self._best_is_due:
-                point(folder / "best", folder / name_of(step))
             prune(folder, self.keep)
-        self._best_is_due = False
         self._saved_step, self._saved_at = step, time.monotonic()
         rank_zero_info(f"saved {folder / name_of(step)}")

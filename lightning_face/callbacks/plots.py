@@ -13,6 +13,9 @@ from lightning_face.loggers import METRICS_FILE, show
 from lightning_face.module import FaceModule
 from lightning_face.trainer import FaceTrainer
 
+MAX_DISTANCES = 200_000_000
+"""Distances computed for one plot of the nearest centers."""
+
 
 class Plots(Callback):
     """Draws `plots/losses.png` and `plots/nearest_centers.png` after each validation and at the end of training.
@@ -42,7 +45,10 @@ class Plots(Callback):
             self._publish(trainer, losses_figure(steps, series), "losses")
         centers = pl_module.objective.centers
         if centers is not None and len(centers.rows_CD) > 1:
-            stride = -(-len(centers.rows_CD) // self.num_centers)
+            num_classes = len(centers.rows_CD)
+            # Each is compared with every other: the number falls as classes grow, so that it stays a matter of seconds.
+            num_centers = max(1, min(self.num_centers, MAX_DISTANCES // num_classes))
+            stride = -(-num_classes // num_centers)
             rows = torch.arange(0, len(centers.rows_CD), stride)
             distances = nearest_center_distances(centers.rows_CD, rows).cpu().numpy()
             mml = pl_module.objective_config.mml

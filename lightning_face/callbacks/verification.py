@@ -69,9 +69,20 @@ class Verification(Callback):
         self._features[dataloader_idx][ids.cpu()] = all_gather_rows(outputs).cpu()
 
     def on_validation_epoch_end(self, trainer: FaceTrainer, pl_module: FaceModule) -> None:
-        """Score every set, log the figures and draw the plots."""
+        """Score every set on rank 0, log the same figures on all ranks, and draw the plots."""
         if not self._features:
             return
+        scalars = self._score() if trainer.is_global_zero else {}
+        self._features = []
+        # The figures decide which checkpoint is the best: ranks on different machines might round them differently.
+        scalars = trainer.strategy.broadcast(scalars)
+        pl_module.log_dict(scalars, rank_zero_only=False, sync_dist=False)
+        pl_module.log("accuracy", scalars[MONITORED], prog_bar=True, logger=False)
+        if trainer.is_global_zero:
+            self._draw(trainer)
+            self._print(scalars, _weights(trainer))
+
+    def _score(self) -> dict[str, float]:
         scalars: dict[str, float] = {}
         for name, features in zip(self._pairs, self._features, strict=True):
             for number, fusion in enumerate(self.fusions):
@@ -80,13 +91,7 @@ class Verification(Callback):
                 self.results[name + suffix] = result
                 scalars |= {f"verification/{name}/{key}{suffix}": value for key, value in result.scalars().items()}
         first = [self.results[name].accuracy for name in self._pairs]
-        scalars[MONITORED] = sum(first) / len(first)
-        pl_module.log_dict(scalars, rank_zero_only=False, sync_dist=False)
-        pl_module.log("accuracy", scalars[MONITORED], prog_bar=True, logger=False)
-        self._features = []
-        if trainer.is_global_zero:
-            self._draw(trainer)
-            self._print(scalars, _weights(trainer))
+        return {**scalars, MONITORED: sum(first) / len(first)}
 
     on_test_epoch_start = on_validation_epoch_start  # type: ignore[assignment]
     on_test_batch_end = on_validation_batch_end  # type: ignore[assignment]

@@ -53,6 +53,11 @@ def checkpoints_of(run_dir: Path) -> Path:
     return run_dir / "checkpoints"
 
 
+def list_checkpoints(run_dir: Path) -> list[Path]:
+    """A run's checkpoints by rising step, whole or not."""
+    return sorted(checkpoints_of(run_dir).glob("step-*"))
+
+
 def name_of(step: int) -> str:
     """Directory name of a checkpoint; names sort by step."""
     return f"step-{step:08d}"
@@ -149,21 +154,24 @@ def best_intact(run_dir: Path) -> Path | None:
 
 
 def last_intact(run_dir: Path) -> Path | None:
-    """The last checkpoint that is whole; damaged ones are passed over with a warning. None if there is none.
+    """The newest checkpoint that is whole; damaged ones are passed over with a warning. None if there are none.
 
-    Checkpoints past `last` belong to an attempt that was given up, by going on from an earlier one.
+    Raises:
+        CheckpointError: there are some, and none is whole: starting anew would overwrite the run.
     """
-    folder = checkpoints_of(run_dir)
-    last = (folder / "last").resolve()
-    for checkpoint in sorted(folder.glob("step-*"), reverse=True):
-        if last.name.startswith("step-") and checkpoint.name > last.name:
-            continue
+    checkpoints = list_checkpoints(run_dir)
+    for checkpoint in reversed(checkpoints):
         try:
             check_intact(checkpoint)
         except CheckpointError as error:
             _log.warning("%s; trying the one before it", error)
             continue
         return checkpoint
+    if checkpoints:
+        raise CheckpointError(
+            f"none of the {len(checkpoints)} checkpoints in {checkpoints_of(run_dir)} is whole; restore one, or remove"
+            " them to start anew"
+        )
     return None
 
 

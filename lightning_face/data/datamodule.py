@@ -62,9 +62,9 @@ class FaceDataModule(LightningDataModule):
         self.num_workers = num_workers
         self.verification_batch_size = verification_batch_size
         self.augment = augment
-        self.faces = Faces(Shards(Path(train)), seed)
-        self.verification = {name: Faces(Shards(Path(path)), seed) for name, path in (verification or {}).items()}
-        self.predict = Faces(Shards(Path(predict)), seed) if predict else self.faces
+        self.faces = Faces(Shards(Path(train)), seed, replace_damaged=True)
+        self.verification = {name: _whole(Path(path), seed) for name, path in (verification or {}).items()}
+        self.predict = _whole(Path(predict or train), seed)
         manifest = self.faces.shards.manifest
         self.order = LaneOrder(
             tuple(shard.samples for shard in manifest.shards),
@@ -147,3 +147,8 @@ class FaceDataModule(LightningDataModule):
             persistent_workers=keep_workers and self.num_workers > 0,
             pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
         )
+
+
+def _whole(folder: Path, seed: int) -> Faces:
+    """A dataset every image of which counts."""
+    return Faces(Shards(folder), seed, replace_damaged=False)

@@ -57,13 +57,16 @@ class Faces(Dataset[FaceBatch]):
     Args:
         shards: where the images are.
         seed: of the augmentation.
+        replace_damaged: whether an image that cannot be decoded is replaced; it is an error otherwise, since another
+            person's face in its place would falsify a figure.
     """
 
     MAX_DAMAGED_IN_A_ROW = 100
 
-    def __init__(self, shards: Shards, seed: int) -> None:
+    def __init__(self, shards: Shards, seed: int, *, replace_damaged: bool) -> None:
         self.shards = shards
         self.seed = seed
+        self.replace_damaged = replace_damaged
         self.size = self._first_stored_size()
 
     def __len__(self) -> int:
@@ -92,7 +95,11 @@ class Faces(Dataset[FaceBatch]):
             candidate %= len(self)
             try:
                 image.copy_(decode_face(self.shards.read([candidate])[0], self.size))
-            except ValueError:
+            except ValueError as error:
+                if not self.replace_damaged:
+                    raise DataError(
+                        f"{self.shards.folder}: sample {candidate} is no readable JPEG ({error}); make it again"
+                    ) from error
                 continue
             return candidate
         raise DataError(

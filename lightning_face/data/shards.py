@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from lightning_face.data.manifest import IDENTITIES_FILE, INDEX_DTYPE, INDEX_FILE, Manifest
 from lightning_face.errors import DataError
 
+MAX_OPEN_SHARDS = 128
+"""Descriptors of one process: above the default number of lanes, far below the usual limit of 1,024."""
+
 
 class Shards:
     """The tars of a dataset, read by sample id.
@@ -63,7 +66,10 @@ class Shards:
         return data
 
     def _file(self, shard: int) -> int:
+        """Descriptor of an open shard; the one opened first is closed where too many are open."""
         if shard not in self._files:
+            if len(self._files) >= MAX_OPEN_SHARDS:
+                os.close(self._files.pop(next(iter(self._files))))
             self._files[shard] = os.open(self.folder / self.manifest.shards[shard].name, os.O_RDONLY | os.O_CLOEXEC)
         return self._files[shard]
 

@@ -78,9 +78,12 @@ class ReplicatedCenters:
         """
         every = torch.cat([sums.classes_U for sums in self._pending])
         classes_U, slots = torch.unique(every, sorted=True, return_inverse=True)
-        counts = torch.cat([sums.counts_U for sums in self._pending])
-        counts_U = torch.zeros_like(classes_U).index_add_(0, slots, counts)
-        sums_UD = class_sums(torch.cat([sums.sums_UD for sums in self._pending]), slots, len(classes_U))
+        counts_U = torch.zeros_like(classes_U)
+        sums_UD = self.rows_CD.new_zeros((len(classes_U), self.rows_CD.shape[1]))
+        # One after the other: a class occurs once in each, so that the order of additions, and the bits, are fixed.
+        for sums, places in zip(self._pending, slots.split([len(s.classes_U) for s in self._pending]), strict=True):
+            counts_U[places] += sums.counts_U
+            sums_UD[places] += sums.sums_UD
         self.rows_CD[classes_U] = moved_centers(self.rows_CD[classes_U], sums_UD, counts_U, self.rate)
         self._pending.clear()
         return classes_U

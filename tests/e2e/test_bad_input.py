@@ -10,6 +10,7 @@ import pytest
 
 from lightning_face.__main__ import main
 from lightning_face.data.manifest import INDEX_DTYPE
+from tests.e2e.test_resume import differences, final
 
 
 @pytest.fixture
@@ -81,6 +82,13 @@ def test_manifest_of_other_tars(tiny_config, dataset, tmp_path, capfd):
         (("--trainer.accumulate_grad_batches", 5), "1 x 5 = 5; the nearest is 20 or 25"),
         (("--data.global_batch_size", 500), "use at most 400"),
         (("--trainer.limit_train_batches", 3), "use trainer.max_steps"),
+        (("--trainer.limit_train_batches", 1), "use trainer.max_steps"),
+        (("--trainer.limit_val_batches", 1), "would leave samples out"),
+        (("--trainer.fast_dev_run", "true"), "not supported"),
+        (("--trainer.enable_checkpointing", "true"), "not supported"),
+        (("--trainer.precision", "16-mixed"), "32-true or bf16-mixed"),
+        (("--trainer.strategy", "fsdp"), "must be auto or ddp"),
+        (("--trainer.logger", "true"), "has no effect"),
         (("--model.objective.center", "null"), "objective.mml needs"),
         (("--model.backbone.name", "resnet10x"), "did you mean"),
         (("--run_dir", "/proc/nowhere"), "cannot be written"),
@@ -176,15 +184,51 @@ class TestCheckpoints:
         assert f"{damaged} is damaged" in caplog.text
         assert f"going on from {damaged.with_name('step-00000015')}" in caplog.text
 
-    def test_an_earlier_checkpoint_gives_the_later_ones_up(self, tiny_config, trained, caplog):
-        folder = trained / "checkpoints"
-        options = ["--config", str(tiny_config), "--run_dir", str(trained), "--trainer.max_epochs", "1"]
-        with caplog.at_level("INFO"):
-            earlier = ["--ckpt_path", str(folder / "step-00000005"), "--checkpoint.every_n_steps", "7"]
-            assert main(["fit", *options, *earlier, "--trainer.max_steps", "9"]) == 0
-            assert (folder / "last").resolve().name == "step-00000009"
-            assert main(["fit", *options]) == 0
-        assert f"going on from {folder / 'step-00000009'}" in caplog.text
+    def test_two_attempts_do_not_mix(self, tiny_config, trained, tmp_path, capfd):
+        """An earlier checkpoint may begin another run; beside later ones it is refused."""
+        earlier = ("--config", tiny_config, "--ckpt_path", trained / "checkpoints" / "step-00000005")
+        capfd.readouterr()
+        assert "has step-00000016 already" in error_of(capfd, "fit", *earlier, "--run_dir", trained)
+        other = ["--run_dir", tmp_path / "other", "--trainer.max_epochs", 1]
+        assert main(["fit", *map(str, (*earlier, *other))]) == 0
+        assert differences(final(tmp_path / "other"), final(trained)) == []
+        assert "ckpt_path: null" in (tmp_path / "other" / "config.yaml").read_text()
+
+    def test_none_is_whole(self, tiny_config, trained, capfd):
+        before = (trained / "metrics.csv").read_bytes()
+        for checkpoint in (trained / "checkpoints").glob("step-*"):
+            (checkpoint / "tables.safetensors").write_bytes(b"")
+        capfd.readouterr()
+        assert "is whole" in error_of(capfd, "fit", "--config", tiny_config, "--run_dir", trained)
+        assert (trained / "metrics.csv").read_bytes() == before
+
+    def test_evaluated_with_another_network(self, tiny_config, trained, capfd):
+        capfd.readouterr()
+        options = ("--config", tiny_config, "--run_dir", trained, "--model.backbone.embedding_dim", 8)
+        assert "model.backbone.embedding_dim: 16 -> 8" in error_of(capfd, "test", *options)
+
+
+def test_evaluating_no_run(tmp_path, capfd):
+    assert "is no run folder" in error_of(capfd, "test", "--run_dir", tmp_path / "typo")
+
+
+def test_damaged_image_of_a_verification_set(tiny_config, generated, tmp_path, capfd):
+    """Another face in its place would falsify the accuracy."""
+    shutil.copytree(generated / "verify", tmp_path / "verify")
+    with (tmp_path / "verify" / "shard-000000.tar").open("r+b") as shard:
+        shard.seek(20_000)
+        shard.write(b"\x00" * 10_000)
+    sets = "{held_out: " + str(tmp_path / "verify") + "}"
+    options = ("--run_dir", tmp_path / "run", "--data.verification", sets)
+    assert "is no readable JPEG" in error_of(capfd, "fit", "--config", tiny_config, *options)
+
+
+def test_weights_that_are_not_finite_are_not_saved(tiny_config, tmp_path, capfd):
+    options = ["--trainer.gradient_clip_val", "null", "--model.optimizer.init_args.lr", "1e30"]
+    options += ["--checkpoint.every_n_steps", "1", "--model.optimizer.init_args.weight_decay", "1e30"]
+    code = main(["fit", "--config", str(tiny_config), "--run_dir", str(tmp_path / "run"), *options])
+    assert code == 3 and "is not saved" in capfd.readouterr().err
+    assert not list((tmp_path / "run" / "checkpoints").glob("step-*"))
 
 
 def test_default_optimizer_can_be_resumed(tiny_config, tmp_path):

@@ -17,7 +17,7 @@ FLOORS = (
     {"tables", "data", "evaluation"},
     {"objectives"},
     {"checkpoint", "loggers"},
-    {"trainer"},
+    {"trainer", "recorded"},
     {"module"},
     {"callbacks"},
     {"cli"},

@@ -18,7 +18,7 @@ Batches = list[tuple[FaceBatch, Tensor]]
 
 @pytest.fixture(scope="session")
 def faces(tiny_dataset: Path) -> Faces:
-    return Faces(Shards(tiny_dataset), seed=0)
+    return Faces(Shards(tiny_dataset), seed=0, replace_damaged=False)
 
 
 @pytest.fixture(scope="session")
@@ -45,6 +45,7 @@ def trainer(tmp_path: Path, faces: Faces) -> Callable[..., Any]:
             "is_global_zero": True,
             "global_step": 12,
             "loggers": [],
+            "strategy": SimpleNamespace(broadcast=lambda value: value),
             "ckpt_path": None,
             "state": SimpleNamespace(fn="fit"),
             "datamodule": SimpleNamespace(predict=faces, verification={"tiny": faces}),

@@ -67,7 +67,7 @@ def fit(
         "enable_model_summary": False,
         "num_sanity_val_steps": 0,
         "max_steps": 8,
-        "limit_val_batches": 1 if figures else 0,
+        "limit_val_batches": 1.0 if figures else 0,
     }
     trainer = FaceTrainer(default_root_dir=run_dir, callbacks=[callback], **{**defaults, **options})
     path = None if resume is None else checkpoints_of(run_dir) / f"step-{resume:08d}" / DENSE_FILE

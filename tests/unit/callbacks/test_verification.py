@@ -84,9 +84,11 @@ def test_test_leaves_its_figures_in_a_file(score: Callable[..., Verification], t
     assert result["verification"]["tiny"]["accuracy"] == 1.0
 
 
-def test_other_ranks_score_but_write_nothing(score: Callable[..., Verification], module: Any, tmp_path: Path) -> None:
-    score(is_global_zero=False)
-    assert module.logged[MONITORED] == 1.0
+def test_other_ranks_log_what_rank_zero_scored_and_write_nothing(
+    score: Callable[..., Verification], module: Any, tmp_path: Path
+) -> None:
+    score(is_global_zero=False, strategy=SimpleNamespace(broadcast=lambda _: {MONITORED: 0.75}))
+    assert module.logged[MONITORED] == 0.75
     assert not list(tmp_path.iterdir())
 
 

@@ -29,7 +29,7 @@ def data_of(folder: Path, trainer: dict[str, Any] | None = None, **options: Any)
 def test_reads_the_options_from_the_dataset(tiny_dataset: Path) -> None:
     data = data_of(tiny_dataset, verification={"tiny": str(tiny_dataset)})
     assert (data.num_classes, data.order.num_samples, data.order.steps_per_epoch) == (20, 202, 8)
-    assert data.predict is data.faces
+    assert data.predict.shards.folder == tiny_dataset and not data.predict.replace_damaged
     assert [len(loader.dataset) for loader in data.val_dataloader()] == [202]
     assert sum(len(batch.labels_B) for batch in data.predict_dataloader()) == 202
 

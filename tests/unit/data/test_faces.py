@@ -32,7 +32,7 @@ def jpeg(pixels: np.ndarray) -> bytes:
 
 
 def batch_of(folder: Path, ids: list[int], epoch: int = 0, seed: int = 1) -> FaceBatch:
-    return Faces(Shards(folder), seed)[BatchRequest(epoch, 0, np.array(ids))]
+    return Faces(Shards(folder), seed, replace_damaged=True)[BatchRequest(epoch, 0, np.array(ids))]
 
 
 def test_decodes_to_rgb() -> None:
@@ -64,7 +64,7 @@ def test_truncated_jpeg_is_refused_instead_of_filled_with_grey(share: float) -> 
 
 def test_batch_holds_what_was_asked_for(tiny_dataset: Path) -> None:
     shards = Shards(tiny_dataset)
-    batch = Faces(shards, seed=1)[BatchRequest(3, 7, np.array([5, 0, 201]))]
+    batch = Faces(shards, seed=1, replace_damaged=True)[BatchRequest(3, 7, np.array([5, 0, 201]))]
     assert batch.sample_ids_B.tolist() == [5, 0, 201]
     assert batch.labels_B.tolist() == shards.labels(np.array([5, 0, 201])).tolist()
     assert (batch.epoch, batch.micro_step, batch.num_replaced) == (3, 7, 0)
@@ -104,7 +104,9 @@ def test_replacement_is_the_same_in_every_run_and_worker(dataset: Path, overwrit
     overwrite(30, NO_JPEG)
     expected = batch_of(dataset, [30, 31])
     requests = [BatchRequest(0, 0, np.array([30, 31]))]
-    (batch,) = DataLoader(Faces(Shards(dataset), 1), sampler=requests, batch_size=None, num_workers=num_workers)
+    (batch,) = DataLoader(
+        Faces(Shards(dataset), 1, replace_damaged=True), sampler=requests, batch_size=None, num_workers=num_workers
+    )
     assert all(np.array_equal(got, want) for got, want in zip(batch, expected, strict=True))
 
 
@@ -122,11 +124,11 @@ def test_dataset_without_any_readable_image_is_refused(dataset: Path, overwrite:
     for sample_id in range(202):
         overwrite(sample_id, NO_JPEG)
     with pytest.raises(DataError, match="none of the first samples is a readable JPEG") as error:
-        Faces(Shards(dataset), 1)
+        Faces(Shards(dataset), 1, replace_damaged=True)
     assert "\n" not in str(error.value)
 
 
 def test_size_is_that_of_the_first_readable_image(dataset: Path, overwrite: Overwrite) -> None:
     for sample_id in range(5):
         overwrite(sample_id, NO_JPEG)
-    assert Faces(Shards(dataset), 1).size == 40
+    assert Faces(Shards(dataset), 1, replace_damaged=True).size == 40

@@ -17,7 +17,7 @@ Summary = tuple[int, int, list[int], list[int], int]
 
 @pytest.fixture(scope="module")
 def faces(tiny_dataset: Path) -> Faces:
-    return Faces(Shards(tiny_dataset), seed=1)
+    return Faces(Shards(tiny_dataset), seed=1, replace_damaged=True)
 
 
 @pytest.fixture(scope="module")
