@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.e2e.conftest import TIMEOUT_S, command, environment, fit
+from tests.e2e.recorder import recorded_ids
 
 STEPS = 32
 
@@ -82,17 +83,34 @@ def test_killed_twice_ends_with_the_same_bits(tiny_config, tmp_path, num_ranks):
         assert losses(run_dir) == losses(tmp_path / "straight"), "the CSV has gaps, repeats or other values"
 
 
+@pytest.mark.timeout(600)
+def test_killed_with_everything_that_has_state(tiny_config, tmp_path):
+    """BatchNorm, dropout, accumulation, validation inside an epoch and another number of workers."""
+    options = ("--trainer.devices", 2, "--trainer.accumulate_grad_batches", 2, "--trainer.val_check_interval", 10)
+    options += ("--model.backbone.neck", "flatten", "--model.backbone.dropout", 0.3, "--trainer.max_epochs", 1)
+    fit(tiny_config, tmp_path / "straight", *options)
+    kill_after(tiny_config, tmp_path / "killed", 7, *options)
+    fit(tiny_config, tmp_path / "killed", *options, "--data.num_workers", 1)
+    assert differences(final(tmp_path / "killed"), final(tmp_path / "straight")) == []
+
+
 @pytest.mark.timeout(900)
 def test_resumed_on_another_number_of_processes(tiny_config, tmp_path):
-    """2 -> 1, 1 -> 2 and 2 -> 3 processes: the same samples, and losses within 1e-4 from there on."""
+    """2 -> 1, 1 -> 2 and 2 -> 3 processes: the same samples in the same steps, and losses within 1e-4."""
     # The default decay would end with the first half of the run.
-    constant = ("--model.schedule.decay", "constant")
-    fit(tiny_config, tmp_path / "straight", *constant)
+    options = ("--model.schedule.decay", "constant", "--trainer.callbacks+", "tests.e2e.recorder.RecordIds")
+    fit(tiny_config, tmp_path / "straight", *options, "--trainer.max_steps", 18)
     expected = dict(losses(tmp_path / "straight"))
+    expected_ids = {step: ids[1, 0] for step, ids in recorded_ids(tmp_path / "straight").items()}
+    assert len(expected_ids) == 18
     for before, after in ((2, 1), (1, 2), (2, 3)):
         run_dir = tmp_path / f"{before}-to-{after}"
-        fit(tiny_config, run_dir, "--trainer.devices", before, "--trainer.max_steps", 10, *constant)
-        fit(tiny_config, run_dir, "--trainer.devices", after, "--trainer.max_steps", 18, *constant)
+        fit(tiny_config, run_dir, "--trainer.devices", before, "--trainer.max_steps", 10, *options)
+        fit(tiny_config, run_dir, "--trainer.devices", after, "--trainer.max_steps", 18, *options)
         found = dict(losses(run_dir))
         assert list(found) == list(range(18))
-        assert found == pytest.approx({step: expected[step] for step in range(18)}, rel=1e-4)
+        assert found == pytest.approx(expected, rel=1e-4)
+        for number, (step, ids) in enumerate(sorted(recorded_ids(run_dir).items())):
+            ranks = before if number < 10 else after
+            assert [sample for rank in range(ranks) for sample in ids[ranks, rank]] == expected_ids[step]
+        assert number == 17
