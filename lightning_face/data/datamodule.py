@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import LightningDataModule
+from pytorch_lightning.utilities.rank_zero import rank_zero_info
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -73,6 +74,11 @@ class FaceDataModule(LightningDataModule):
             lanes,
             window if manifest.shuffled else 0,
         )
+        if not manifest.shuffled:
+            rank_zero_info(
+                f"{train} is not shuffled over its shards: whole lanes are shuffled, so a step sees few people;"
+                " prepare it with `python -m data_prep folder` to mix all"
+            )
         self.position = Position.start_of(self.order, manifest.digest())
 
     @property

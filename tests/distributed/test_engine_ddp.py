@@ -176,7 +176,7 @@ def test_one_process_ends_where_a_plain_loop_ends(run_on_one: dict[str, Any], ti
     assert run_on_one["losses"] == pytest.approx(expected["losses"], rel=1e-5)
 
 
-@pytest.mark.parametrize("num_ranks", [2, 3])
+@pytest.mark.parametrize("num_ranks", [2, 3, 4])
 def test_ranks_end_where_one_process_ends(
     num_ranks: int, run_on_one: dict[str, Any], tiny_dataset: Path, tmp_path: Path
 ) -> None:

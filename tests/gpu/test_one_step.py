@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from lightning_face.data.augment import NUM_DRAWS, AugmentConfig, augment, normalise
+from lightning_face.models import build_backbone
 from lightning_face.objectives.center import CenterConfig
 from lightning_face.objectives.minimum_margin import MinimumMarginConfig
 from lightning_face.objectives.objective import Objective, ObjectiveConfig
@@ -32,3 +34,32 @@ def test_gpu_equals_cpu():
     for name, expected in on_cpu.items():
         scale = expected.abs().max().item()
         torch.testing.assert_close(on_gpu[name], expected, rtol=0, atol=1e-5 * scale, msg=name)
+
+
+def whole_step(device, precision):
+    """Loss and gradients of bytes -> augmentation -> network -> objective, channels last, on a device."""
+    torch.manual_seed(0)
+    backbone = build_backbone("test_convnext", embedding_dim=64, image_size=32, neck="linear")
+    backbone = backbone.to(device, memory_format=torch.channels_last)
+    objective = Objective(ObjectiveConfig(), num_classes=50, dim=64, seed=3, device=torch.device(device))
+    generator = torch.Generator().manual_seed(1)
+    pixels = torch.randint(0, 256, (24, 40, 40, 3), dtype=torch.uint8, generator=generator).to(device)
+    draws = torch.rand((24, NUM_DRAWS), generator=generator).to(device)
+    labels = torch.randint(0, 50, (24,), generator=generator).to(device)
+    changes = AugmentConfig(rotation_deg=10, scale=0.1, shift=0.05, contrast=0.2, saturation=0.2, brightness=0.1)
+    images = augment(normalise(pixels, 32), draws, changes)
+    with torch.autocast(device, dtype=torch.bfloat16, enabled=precision == "bf16"):
+        features = backbone(images)
+    loss = objective(features, labels)
+    loss.total.backward()
+    gradients = {name: parameter.grad.cpu() for name, parameter in backbone.named_parameters()}
+    return {"loss": loss.total.detach().cpu(), "images": images.cpu(), **gradients}
+
+
+@pytest.mark.parametrize("precision, tolerance", [("32", 1e-3), ("bf16", 0.1)])
+def test_whole_step_on_gpu_equals_cpu_in_float32(monkeypatch, precision, tolerance):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    on_cpu, on_gpu = whole_step("cpu", "32"), whole_step("cuda", precision)
+    for name, expected in on_cpu.items():
+        difference = (on_gpu[name] - expected).norm() / expected.norm().clamp_min(1e-12)
+        assert difference < tolerance or expected.norm() < 1e-6, name
