@@ -75,7 +75,10 @@ class FaceCLI(LightningCLI):
         self.datamodule.check_batch(self.trainer.world_size, self.trainer.accumulate_grad_batches)
         self._callback(Verification).read_pairs(self.datamodule)
         self.trainer.saved_options = kept_options(self._options())
+        given = self._option("ckpt_path")
         checkpoint = self._chosen_checkpoint(last_intact)
+        if given:
+            _check_nothing_is_given_up(self.trainer.run_dir, describe(Path(given)).step)
         step = self._check_resumable(checkpoint) if checkpoint is not None else 0
         self._cut_metrics(step)
         self._record_config()
@@ -123,7 +126,6 @@ class FaceCLI(LightningCLI):
     def _check_resumable(self, checkpoint: Path) -> int:
         """Refuse what would not go on as the same run; the step to go on from."""
         description = describe(checkpoint)
-        _check_nothing_is_given_up(self.trainer.run_dir, description.step)
         position: Position = self.datamodule.position
         position.resumed_from(description.position)
         check_same_options(checkpoint, self.trainer.saved_options)
