@@ -162,6 +162,8 @@ def _server_answers() -> bool:
     import wandb
 
     if not wandb.login(prompt=False):
+        # The attempt settled on online in the process, whatever a later `init` asks for.
+        wandb.teardown()
         return False
     # A bare `wandb.Settings()` knows neither WANDB_BASE_URL nor the settings file of a self-hosted server.
     server = urlsplit(wandb.setup().settings.base_url)
