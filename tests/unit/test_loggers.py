@@ -142,6 +142,5 @@ def test_two_attempts_are_one_wandb_run(tmp_path: Path, monkeypatch: pytest.Monk
     assert ids[0] == ids[1]
     other = make_loggers(tmp_path / "other", WandbConfig(mode="offline"), {})[1]
     assert other.version != ids[0]
-    folders = list((run_dir / "wandb").glob("offline-run-*"))
-    assert folders and all(folder.name.endswith(ids[0]) for folder in folders)
-    assert all(list(folder.glob(f"run-{ids[0]}.wandb")) for folder in folders)
+    records = [record.name for record in (run_dir / "wandb").glob("offline-run-*/run-*.wandb")]
+    assert records and set(records) == {f"run-{ids[0]}.wandb"}
