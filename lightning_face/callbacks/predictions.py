@@ -1,14 +1,12 @@
 """What `predict` leaves: one embedding per image."""
 
 import numpy as np
-import torch
 from pytorch_lightning import Callback
 from pytorch_lightning.utilities.rank_zero import rank_zero_info
 from torch import Tensor
 
+from lightning_face.callbacks.gathered import GatheredFeatures
 from lightning_face.data.faces import FaceBatch
-from lightning_face.distributed.collectives import all_gather_rows
-from lightning_face.evaluation.embeddings import fuse
 from lightning_face.module import FaceModule
 from lightning_face.trainer import FaceTrainer
 
@@ -22,8 +20,7 @@ class Predictions(Callback):
 
     def on_predict_start(self, trainer: FaceTrainer, pl_module: FaceModule) -> None:
         """Make room."""
-        faces = trainer.datamodule.predict
-        self._features = torch.zeros((len(faces), 2, pl_module.backbone.embedding_dim))
+        self._features = GatheredFeatures(len(trainer.datamodule.predict), pl_module.backbone.embedding_dim)
 
     def on_predict_batch_end(
         self,
@@ -34,8 +31,8 @@ class Predictions(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Store the features of all ranks by sample id."""
-        self._features[all_gather_rows(batch[0].sample_ids_B).cpu()] = all_gather_rows(outputs).cpu()
+        """Gather the features of all ranks."""
+        self._features.add(batch[0].sample_ids_B, outputs)
 
     def on_predict_end(self, trainer: FaceTrainer, pl_module: FaceModule) -> None:
         """Write the file, whole or not at all."""
@@ -46,7 +43,7 @@ class Predictions(Callback):
         with partial.open("wb") as file:
             np.savez(
                 file,
-                embeddings=fuse(self._features[:, 0], self._features[:, 1], "concat").numpy(),
+                embeddings=self._features.fused("concat").numpy(),
                 labels=shards.index["label"].astype(np.int64),
                 identities=np.array(shards.identities()),
             )

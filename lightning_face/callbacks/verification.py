@@ -4,16 +4,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
 from pytorch_lightning import Callback
 from pytorch_lightning.utilities.rank_zero import rank_zero_info
 from torch import Tensor
 
+from lightning_face.callbacks.gathered import GatheredFeatures
 from lightning_face.data.faces import FaceBatch
 from lightning_face.data.manifest import PAIRS_FILE
-from lightning_face.distributed.collectives import all_gather_rows
 from lightning_face.errors import ConfigError
-from lightning_face.evaluation.embeddings import Fusion, fuse
+from lightning_face.evaluation.embeddings import Fusion
 from lightning_face.evaluation.figures import roc_figure, save, score_histogram_figure
 from lightning_face.evaluation.pairs import PairList, read_pairs
 from lightning_face.evaluation.verification import VerificationResult, verify
@@ -40,7 +39,7 @@ class Verification(Callback):
             raise ConfigError("verification.fusions must name at least one of concat, sum, none")
         self.results: dict[str, VerificationResult] = {}
         self._pairs: dict[str, PairList] = {}
-        self._features: list[Tensor] = []
+        self._features: list[GatheredFeatures] = []
 
     def read_pairs(self, datamodule: Any) -> None:
         """Read the pairs of every set; raises DataError before anything is trained."""
@@ -52,8 +51,8 @@ class Verification(Callback):
         datamodule = trainer.datamodule
         if not self._pairs:
             self.read_pairs(datamodule)
-        shape = (2, pl_module.backbone.embedding_dim)
-        self._features = [torch.zeros((len(faces), *shape)) for faces in datamodule.verification.values()]
+        dim = pl_module.backbone.embedding_dim
+        self._features = [GatheredFeatures(len(faces), dim) for faces in datamodule.verification.values()]
 
     def on_validation_batch_end(
         self,
@@ -64,9 +63,8 @@ class Verification(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Store the features of all ranks' batches by sample id."""
-        ids = all_gather_rows(batch[0].sample_ids_B)
-        self._features[dataloader_idx][ids.cpu()] = all_gather_rows(outputs).cpu()
+        """Gather the features of all ranks."""
+        self._features[dataloader_idx].add(batch[0].sample_ids_B, outputs)
 
     def on_validation_epoch_end(self, trainer: FaceTrainer, pl_module: FaceModule) -> None:
         """Score every set on rank 0, log the same figures on all ranks, and draw the plots."""
@@ -86,7 +84,7 @@ class Verification(Callback):
         scalars: dict[str, float] = {}
         for name, features in zip(self._pairs, self._features, strict=True):
             for number, fusion in enumerate(self.fusions):
-                result = verify(fuse(features[:, 0], features[:, 1], fusion), self._pairs[name])
+                result = verify(features.fused(fusion), self._pairs[name])
                 suffix = f"@{fusion}" if number else ""
                 self.results[name + suffix] = result
                 scalars |= {f"verification/{name}/{key}{suffix}": value for key, value in result.scalars().items()}

@@ -1,8 +1,11 @@
 """Runs of the real command line in processes of their own."""
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -61,14 +64,35 @@ def command(*arguments: object) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """One thread a process: results must not depend on how many cores are free."""
-    return {**os.environ, "OMP_NUM_THREADS": "1", "MASTER_PORT": ""} | {"WANDB_MODE": "offline"}
+    """One thread a process, so that results do not depend on how many cores are free; a port for each run."""
+    inherited = {name: value for name, value in os.environ.items() if name != "MASTER_PORT"}
+    return {**inherited, "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline"}
 
 
 def run_cli(*arguments: object) -> subprocess.CompletedProcess[str]:
     """Run the command line to its end."""
-    clean = {name: value for name, value in environment().items() if value}
-    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=TIMEOUT_S, env=clean)
+    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=TIMEOUT_S, env=environment())
+
+
+@contextlib.contextmanager
+def started_fit(config: Path, run_dir: Path, *arguments: object) -> Iterator[subprocess.Popen[bytes]]:
+    """`fit` in the background, its output added to `RUN_DIR.log`; none of its processes outlives the block."""
+    arguments = ("fit", "--config", config, "--run_dir", run_dir, *arguments)
+    with run_dir.with_suffix(".log").open("a") as log:
+        process = subprocess.Popen(
+            command(*arguments), stdout=log, stderr=log, start_new_session=True, env=environment()
+        )
+        try:
+            yield process
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def log_of(run_dir: Path) -> str:
+    """The end of what a background `fit` printed."""
+    return run_dir.with_suffix(".log").read_text()[-4000:]
 
 
 def fit(config: Path, run_dir: Path, *arguments: object) -> subprocess.CompletedProcess[str]:

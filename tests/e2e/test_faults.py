@@ -1,15 +1,13 @@
 """A rank that dies, or a signal, never leaves a rank hanging."""
 
-import contextlib
 import os
 import signal
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import command, environment
+from tests.e2e.conftest import log_of, started_fit
 
 BOUND_S = 90
 
@@ -35,27 +33,15 @@ def is_running(pid):
 )
 def test_no_rank_outlives_another(tiny_config, tmp_path, rank, number):
     run = tmp_path / "run"
-    options = ("--trainer.devices", "2", "--trainer.max_epochs", "500")
-    with (tmp_path / "log").open("w") as log:
-        process = subprocess.Popen(
-            command("fit", "--config", tiny_config, "--run_dir", run, *options),
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            env={name: value for name, value in environment().items() if value},
-        )
-    try:
+    with started_fit(tiny_config, run, "--trainer.devices", 2, "--trainer.max_epochs", 500) as process:
         deadline = time.monotonic() + BOUND_S
         while not (run / "checkpoints" / "last").exists():
-            assert time.monotonic() < deadline and process.poll() is None, (tmp_path / "log").read_text()[-3000:]
+            assert time.monotonic() < deadline and process.poll() is None, log_of(run)
             time.sleep(0.05)
         ranks = ranks_of(process)
         os.kill(ranks[rank], number)
         assert process.wait(timeout=BOUND_S) != 0
         deadline = time.monotonic() + BOUND_S
         while is_running(ranks[1]):
-            assert time.monotonic() < deadline, (tmp_path / "log").read_text()[-3000:]
+            assert time.monotonic() < deadline, log_of(run)
             time.sleep(0.05)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)

@@ -1,17 +1,14 @@
 """Promise P5 through the command line: killed at random steps and resumed, a run ends as if nothing had happened."""
 
 import csv
-import os
 import random
-import signal
-import subprocess
 import time
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.e2e.conftest import TIMEOUT_S, command, environment, fit
+from tests.e2e.conftest import TIMEOUT_S, fit, log_of, started_fit
 from tests.e2e.recorder import recorded_ids
 
 STEPS = 32
@@ -46,23 +43,13 @@ def losses(run_dir):
 
 def kill_after(config, run_dir, step, *arguments):
     """Start `fit` and SIGKILL all of its processes once it has logged a step."""
-    log = (run_dir.parent / f"{run_dir.name}.log").open("a")
-    process = subprocess.Popen(
-        command("fit", "--config", config, "--run_dir", run_dir, *arguments),
-        stdout=log,
-        stderr=log,
-        start_new_session=True,
-        env={name: value for name, value in environment().items() if value},
-    )
-    deadline = time.monotonic() + TIMEOUT_S
     metrics = run_dir / "metrics.csv"
-    while not (metrics.is_file() and losses(run_dir) and losses(run_dir)[-1][0] >= step):
-        assert process.poll() is None, (run_dir.parent / f"{run_dir.name}.log").read_text()[-4000:]
-        assert time.monotonic() < deadline, f"step {step} was not reached"
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    log.close()
+    with started_fit(config, run_dir, *arguments) as process:
+        deadline = time.monotonic() + TIMEOUT_S
+        while not (metrics.is_file() and losses(run_dir) and losses(run_dir)[-1][0] >= step):
+            assert process.poll() is None, log_of(run_dir)
+            assert time.monotonic() < deadline, f"step {step} was not reached"
+            time.sleep(0.02)
 
 
 @pytest.mark.timeout(900)

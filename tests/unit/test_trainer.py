@@ -34,4 +34,6 @@ def test_refused(options: dict[str, object]) -> None:
     "options", [{"limit_val_batches": 0}, {"limit_train_batches": 1.0}, {"precision": "bf16-mixed"}]
 )
 def test_allowed(options: dict[str, object]) -> None:
-    FaceTrainer(accelerator="cpu", logger=False, enable_checkpointing=False, **options)
+    (name,) = options
+    trainer = FaceTrainer(accelerator="cpu", logger=False, enable_checkpointing=False, **options)
+    assert getattr(trainer, name) == options[name]

@@ -60,4 +60,4 @@ def test_bad_option(make: Callable[..., Any], options: dict[str, Any], message: 
     ],
 )
 def test_borders_are_allowed(make: Callable[..., Any], options: dict[str, Any]) -> None:
-    make(**options)
+    assert {name: getattr(make(**options), name) for name in options} == options
