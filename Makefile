@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := runs/quickstart
 
-.PHONY: quickstart test lint types clean
+.PHONY: quickstart check-quickstart test lint types clean
 
 $(VENV)/installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed: make PYTHON=python3.11 ..."'
@@ -18,6 +18,10 @@ quickstart: $(VENV)/installed  ## generate faces, train on two processes, evalua
 	$(BIN)/python -m lightning_face fit --config configs/quickstart.yaml --run_dir $(RUN)
 	$(BIN)/python -m lightning_face test --run_dir $(RUN)
 	@echo "Look at $(RUN)/plots, $(RUN)/metrics.csv and $(RUN)/result.json"
+
+check-quickstart: quickstart  ## the quickstart's network must decide 90 % of the pairs
+	$(BIN)/python -c 'import json; figures = json.load(open("$(RUN)/result.json"))["verification"]["held_out"]; \
+	print("accuracy", figures["accuracy"]); assert figures["accuracy"] >= 0.9'
 
 test: $(VENV)/installed  ## the tests
 	$(BIN)/python -m pytest

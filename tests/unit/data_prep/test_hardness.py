@@ -3,16 +3,21 @@
 The best threshold on each distance is chosen with the answers in hand, and still decides few of the balanced pairs.
 """
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
-import timm
 import torch
+import yaml
 from numpy.typing import NDArray
 
 from data_prep.faces import render_face
 from data_prep.synthetic import balanced_pairs, plan
+from lightning_face.data.augment import normalise
+from lightning_face.models import build_backbone
 
+ROOT = Path(__file__).parents[3]
 Array = NDArray[np.float32]
 LIMIT = 0.75
 HELD_OUT = 1_000_000
@@ -62,10 +67,12 @@ def joint_histogram(pictures: NDArray[np.uint8]) -> Array:
 
 
 def untrained(pictures: NDArray[np.uint8]) -> Array:
-    """(N, 128) embeddings of a network that has seen nothing."""
+    """(N, D) embeddings of the quickstart's network before it has seen anything."""
+    config = yaml.safe_load((ROOT / "configs" / "quickstart.yaml").read_text())
+    side = config["data"]["image_size"]
     torch.manual_seed(0)
-    network = timm.create_model("resnet10t", pretrained=False, num_classes=128).eval()
-    images = torch.from_numpy(resized(pictures, 64)).permute(0, 3, 1, 2) / 127.5 - 1.0
+    network = build_backbone(image_size=side, **config["model"]["backbone"]).eval()
+    images = normalise(torch.from_numpy(pictures), side)
     with torch.no_grad():
         return torch.cat([network(batch) for batch in images.split(64)]).numpy()
 
