@@ -13,9 +13,9 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_info
 from torch import Tensor
 from torch.optim import Optimizer
 
-from lightning_face.checkpoint.directory import DESCRIPTION_FILE, TABLES_FILE, list_checkpoints
+from lightning_face.checkpoint.directory import DESCRIPTION_FILE, describe, list_checkpoints
 from lightning_face.checkpoint.progress import rebuilt_fit_loop
-from lightning_face.checkpoint.tables import load_tables
+from lightning_face.checkpoint.tables import check_shapes, load_tables
 from lightning_face.data.faces import FaceBatch
 from lightning_face.distributed.agreement import check_same_on_all_ranks
 from lightning_face.distributed.batchnorm import average_batchnorm_statistics
@@ -176,7 +176,9 @@ class FaceModule(LightningModule):
         """Load the class tables beside the dense file, and put Lightning's counters where the data stands."""
         if self.trainer.state.fn != "fit" or self.trainer.ckpt_path is None:
             return
-        load_tables(Path(self.trainer.ckpt_path).with_name(TABLES_FILE), self.objective.state())
+        directory = Path(self.trainer.ckpt_path).parent
+        check_shapes(describe(directory).tables, self.objective.shapes(), str(directory))
+        load_tables(directory, self.objective.state(), self.objective.held())
         # Lightning restores the data after the model: its position is not there yet.
         data = self.trainer.datamodule
         position = data.position.resumed_from(checkpoint[type(data).__qualname__])

@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.strategies import DDPStrategy
-from torch import Tensor
 
-from lightning_face.checkpoint.directory import DENSE_FILE, TABLES_FILE, make_partial, publish
-from lightning_face.checkpoint.tables import save_tables, shapes_of
+from lightning_face.checkpoint.directory import DENSE_FILE, Description, make_partial, publish, seal
+from lightning_face.checkpoint.tables import save_tables, tables_file
 from lightning_face.data.datamodule import FaceDataModule
+from lightning_face.distributed.agreement import any_rank, gather_objects
 from lightning_face.errors import ConfigError, NonFiniteLossError
 from lightning_face.objectives.objective import Objective
 
@@ -74,17 +74,18 @@ class FaceTrainer(Trainer):
         return Path(self.default_root_dir)
 
     def _check_finite_weights(self, checkpoint: Path) -> None:
-        """Never replace a good checkpoint by a broken one; weights are the same on every rank, so all stop here."""
-        tensors = [*self.lightning_module.state_dict().values(), *self._tables().values()]
-        if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors):
+        """Never replace a good checkpoint by a broken one; where a rank finds something, all stop here."""
+        tensors = [*self.lightning_module.state_dict().values(), *self._objective.state().values()]
+        if any_rank(not all(bool(torch.isfinite(tensor).all()) for tensor in tensors)):
             raise NonFiniteLossError(
                 f"weights are not finite at step {self.global_step}, {checkpoint.name} is not saved; the checkpoint"
                 " before is good; lower the learning rate, or lengthen the warm-up"
             )
 
-    def _tables(self) -> dict[str, Tensor]:
+    @property
+    def _objective(self) -> Objective:
         objective: Objective = self.lightning_module.objective  # type: ignore[assignment]
-        return objective.state()
+        return objective
 
     def save_checkpoint(
         self, filepath: str | Path, weights_only: bool | None = None, storage_options: Any | None = None
@@ -103,15 +104,23 @@ class FaceTrainer(Trainer):
             make_partial(final.parent, final.name)
         self.strategy.barrier("checkpoint begins")
         super().save_checkpoint(partial / DENSE_FILE, bool(weights_only), storage_options)
+        every_rank = gather_objects(self._save_own_files(partial))
         if self.is_global_zero:
-            tables = self._tables()
-            save_tables(partial / TABLES_FILE, tables)
-            publish(
-                partial,
-                final,
+            description = Description(
                 step=self.global_step,
                 position=self.datamodule.position.state(),
-                tables=shapes_of(tables),
+                tables=self._objective.shapes(),
                 options=self.saved_options,
+                files={name: file for files in every_rank for name, file in files.items()},
             )
+            publish(partial, final, description)
         self.strategy.barrier("checkpoint is complete")
+
+    def _save_own_files(self, partial: Path) -> dict[str, dict[str, int | str]]:
+        """Write this rank's rows; describe all files that this rank has written."""
+        held, tables = self._objective.held(), self._objective.state()
+        own = tables if self.is_global_zero else {name: tables[name] for name in held}
+        if own:
+            save_tables(partial / tables_file(self.global_rank), own, held)
+        names = ([DENSE_FILE] if self.is_global_zero else []) + ([tables_file(self.global_rank)] if own else [])
+        return {name: seal(partial / name) for name in names}

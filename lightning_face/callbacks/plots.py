@@ -7,10 +7,12 @@ import numpy as np
 import torch
 from pytorch_lightning import Callback
 
+from lightning_face.distributed.collectives import all_reduce_min_
 from lightning_face.evaluation.figures import Figure, losses_figure, nearest_center_figure, save
 from lightning_face.evaluation.nearest_centers import nearest_center_distances
 from lightning_face.loggers import METRICS_FILE, show
 from lightning_face.module import FaceModule
+from lightning_face.tables.centers import Centers
 from lightning_face.trainer import FaceTrainer
 
 MAX_DISTANCES = 200_000_000
@@ -37,23 +39,28 @@ class Plots(Callback):
         self._draw(trainer, pl_module)
 
     def _draw(self, trainer: FaceTrainer, pl_module: FaceModule) -> None:
+        centers = pl_module.objective.centers
+        distances = self._distances(centers) if centers is not None and centers.num_classes > 1 else None
         if not trainer.is_global_zero:
             return
         (trainer.run_dir / "plots").mkdir(parents=True, exist_ok=True)
         steps, series = read_losses(trainer.run_dir / METRICS_FILE)
         if series:
             self._publish(trainer, losses_figure(steps, series), "losses")
-        centers = pl_module.objective.centers
-        if centers is not None and len(centers.rows_CD) > 1:
-            num_classes = len(centers.rows_CD)
-            # Each is compared with every other: the number falls as classes grow, so that it stays a matter of seconds.
-            num_centers = max(1, min(self.num_centers, MAX_DISTANCES // num_classes))
-            stride = -(-num_classes // num_centers)
-            rows = torch.arange(0, len(centers.rows_CD), stride)
-            distances = nearest_center_distances(centers.rows_CD, rows).cpu().numpy()
+        if distances is not None:
             mml = pl_module.objective_config.mml
             figure = nearest_center_figure({f"step {trainer.global_step}": distances}, mml.margin if mml else None)
             self._publish(trainer, figure, "nearest_centers")
+
+    def _distances(self, centers: Centers) -> np.ndarray:
+        """Distances of some centers to the nearest other one; every rank looks among its share of the rows."""
+        # Each is compared with every other: the number falls as classes grow, so that it stays a matter of seconds.
+        num_centers = max(1, min(self.num_centers, MAX_DISTANCES // centers.num_classes))
+        stride = -(-centers.num_classes // num_centers)
+        classes = torch.arange(0, centers.num_classes, stride, device=centers.rows_HD.device)
+        first_class, rows = centers.share()
+        distances = nearest_center_distances(centers.rows_of(classes), classes, rows, first_class)
+        return all_reduce_min_(distances).cpu().numpy()
 
     def _publish(self, trainer: FaceTrainer, figure: Figure, name: str) -> None:
         path = trainer.run_dir / "plots" / f"{name}.png"

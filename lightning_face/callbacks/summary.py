@@ -5,6 +5,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lightning_face.module import FaceModule
+from lightning_face.objectives.objective import Objective
 from lightning_face.trainer import FaceTrainer
 
 
@@ -24,8 +25,6 @@ def summary_table(trainer: FaceTrainer, pl_module: FaceModule) -> Table:
     per_rank = order.global_batch_size // world // accumulation
     backbone = pl_module.backbone
     parameters = sum(parameter.numel() for parameter in backbone.parameters())
-    tables = pl_module.objective.state()
-    size = sum(tensor.numel() * tensor.element_size() for tensor in tables.values())
     table = Table(title="lightning_face", show_header=False, title_justify="left")
     rows = {
         "data": f"{order.num_samples:,} images, {data.num_classes:,} identities, {len(order.shard_samples)} shards in"
@@ -34,7 +33,7 @@ def summary_table(trainer: FaceTrainer, pl_module: FaceModule) -> Table:
         "model": f"{pl_module.backbone_name}, {parameters:,} parameters, {backbone.embedding_dim}-D,"
         f" {data.image_size}x{data.image_size}",
         "objective": _objective_line(pl_module),
-        "class tables": f"{', '.join(tables)}; replicated, {size / 2**20:,.1f} MiB per rank",
+        "class tables": _tables_line(pl_module.objective),
         "ranks": f"{world} x {trainer.strategy.root_device.type}, {type(trainer.strategy).__name__},"
         f" precision {trainer.precision}",
         "batch": f"{order.global_batch_size} = {world} ranks x {per_rank} x {accumulation} micro-batches;"
@@ -47,6 +46,13 @@ def summary_table(trainer: FaceTrainer, pl_module: FaceModule) -> Table:
     for name, value in rows.items():
         table.add_row(name, value)
     return table
+
+
+def _tables_line(objective: Objective) -> str:
+    tables, held = objective.state(), objective.held()
+    parts = [f"{name} {f'{len(held[name]):,} rows here' if name in held else 'replicated'}" for name in tables]
+    size = sum(tensor.numel() * tensor.element_size() for tensor in tables.values())
+    return f"{', '.join(parts)}; {size / 2**20:,.1f} MiB on rank 0"
 
 
 def _objective_line(pl_module: FaceModule) -> str:

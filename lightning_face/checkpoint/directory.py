@@ -1,7 +1,7 @@
 """Checkpoints on disk: one directory each, whole or absent.
 
     RUN_DIR/checkpoints/
-        step-00000100/  dense.ckpt, tables.safetensors, checkpoint.json
+        step-00000100/  dense.ckpt, tables-00000.safetensors ..., checkpoint.json
         last -> step-00000100
         best -> step-00000080
 
@@ -21,7 +21,6 @@ from lightning_face.errors import CheckpointError
 from lightning_face.files import flush, write_atomically
 
 DENSE_FILE = "dense.ckpt"
-TABLES_FILE = "tables.safetensors"
 DESCRIPTION_FILE = "checkpoint.json"
 VERSION = 1
 
@@ -35,7 +34,7 @@ class Description:
     Args:
         step: optimizer steps of the whole run.
         position: where the order of data stands; see `lightning_face.data.position`.
-        tables: shape of each table tensor.
+        tables: shape of each tensor of the class tables, over all ranks.
         options: options of the run that must not change when it goes on, by dotted name.
         files: length and sha256 of each file, by name.
     """
@@ -63,22 +62,14 @@ def name_of(step: int) -> str:
     return f"step-{step:08d}"
 
 
-def publish(
-    partial: Path,
-    final: Path,
-    *,
-    step: int,
-    position: dict[str, Any],
-    tables: dict[str, list[int]],
-    options: dict[str, Any],
-) -> None:
-    """Describe a written checkpoint, flush it to the disk, give it its name and make `last` point to it."""
-    files: dict[str, dict[str, int | str]] = {
-        path.name: {"bytes": path.stat().st_size, "sha256": _sha256(path)} for path in sorted(partial.iterdir())
-    }
-    description = Description(step, position, tables, options, files)
-    for name in files:
-        flush(partial / name)
+def seal(path: Path) -> dict[str, int | str]:
+    """Flush a written file to the disk; its length and sha256."""
+    flush(path)
+    return {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+
+
+def publish(partial: Path, final: Path, description: Description) -> None:
+    """Describe a checkpoint whose files are all sealed, give it its name and make `last` point to it."""
     write_atomically(partial / DESCRIPTION_FILE, json.dumps(asdict(description), indent=1).encode())
     _replace(final, partial)
     flush(final.parent)

@@ -1,6 +1,12 @@
-"""Class tables on disk, as safetensors: nothing is unpickled. The only door to that library."""
+"""Class tables on disk, as safetensors: nothing is unpickled. The only door to that library.
 
+Every rank that holds rows of its own writes them to a file of its own; rank 0 also writes what is the same everywhere.
+The files say where their rows belong, so that any number of ranks can load what any other number has saved.
+"""
+
+import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -9,15 +15,27 @@ from torch import Tensor
 
 from lightning_face.errors import CheckpointError
 
-
-def shapes_of(tables: dict[str, Tensor]) -> dict[str, list[int]]:
-    """Shape of each tensor by name."""
-    return {name: list(tensor.shape) for name, tensor in tables.items()}
+_ALL_FILES = "tables-*.safetensors"
+_FIRST_ROWS = "first_rows"
 
 
-def save_tables(path: Path, tables: dict[str, Tensor]) -> None:
-    """Write tensors by name."""
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tables.items()}, path)
+def tables_file(rank: int) -> str:
+    """Name of the file with a rank's rows."""
+    return f"tables-{rank:05d}.safetensors"
+
+
+def save_tables(path: Path, tables: dict[str, Tensor], held: dict[str, range]) -> None:
+    """Write tensors by name.
+
+    Args:
+        path: a new file.
+        tables: rows, or numbers without rows.
+        held: which rows of the whole table they are; all of it, for a name that is not here.
+    """
+    first_rows = {name: held[name].start if name in held else 0 for name in tables}
+    # One entry: the library writes several in any order, and equal tables would make files that differ.
+    metadata = {_FIRST_ROWS: json.dumps(first_rows)}
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tables.items()}, path, metadata)
 
 
 def check_shapes(saved: dict[str, list[int]], own: dict[str, list[int]], where: str) -> None:
@@ -36,14 +54,37 @@ def check_shapes(saved: dict[str, list[int]], own: dict[str, list[int]], where: 
 
 
 @torch.no_grad()
-def load_tables(path: Path, tables: dict[str, Tensor]) -> None:
-    """Copy saved values into the tensors of a run.
+def load_tables(checkpoint: Path, tables: dict[str, Tensor], held: dict[str, range]) -> None:
+    """Copy saved rows into the tensors of a run, whichever ranks saved them.
+
+    Args:
+        checkpoint: directory with the files of all ranks.
+        tables: to be written; their shapes have been checked.
+        held: see `save_tables`.
 
     Raises:
-        CheckpointError: a name or shape differs.
+        CheckpointError: some rows are in none of the files.
     """
-    with safe_open(path, framework="pt") as file:
-        names = file.keys()
-        check_shapes({name: file.get_slice(name).get_shape() for name in names}, shapes_of(tables), str(path))
-        for name, tensor in tables.items():
-            tensor.copy_(file.get_tensor(name))
+    missing = {name: len(tensor) if tensor.ndim else 1 for name, tensor in tables.items()}
+    for path in sorted(checkpoint.glob(_ALL_FILES)):
+        with safe_open(path, framework="pt") as file:
+            first_rows = json.loads(file.metadata()[_FIRST_ROWS])
+            for name in sorted(set(file.keys()) & set(tables)):
+                first = held[name].start if name in held else 0
+                missing[name] -= _copy(file, name, first_rows[name] - first, tables[name])
+    lost = {name: count for name, count in missing.items() if count}
+    if lost:
+        raise CheckpointError(f"{checkpoint} lacks rows of class tables: {lost}; choose another checkpoint")
+
+
+def _copy(file: Any, name: str, place: int, tensor: Tensor) -> int:
+    """Copy what a file has of a tensor's rows; its first row belongs at `place`. Returns how many there were."""
+    if tensor.ndim == 0:
+        tensor.copy_(file.get_tensor(name))
+        return 1
+    saved = file.get_slice(name)
+    start, stop = max(place, 0), min(place + saved.get_shape()[0], len(tensor))
+    if start >= stop:
+        return 0
+    tensor[start:stop] = saved[start - place : stop - place].to(tensor.device)
+    return stop - start

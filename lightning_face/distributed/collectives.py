@@ -13,14 +13,29 @@ from torch import Tensor
 
 from lightning_face.distributed.world import world_size
 
-# Newer torch renames it and warns about the old name at every call.
+# Newer torch renames them and warns about the old names at every call.
 _all_gather = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
+_reduce_scatter = getattr(dist, "reduce_scatter_single", None) or dist.reduce_scatter_tensor
 
 
 def all_reduce_sum_(tensor: Tensor) -> Tensor:
     """Sum over ranks in place, without gradient; returns the tensor."""
     if world_size() > 1:
         dist.all_reduce(tensor)
+    return tensor
+
+
+def all_reduce_max_(tensor: Tensor) -> Tensor:
+    """Largest over ranks in place, without gradient; returns the tensor."""
+    if world_size() > 1:
+        dist.all_reduce(tensor, dist.ReduceOp.MAX)
+    return tensor
+
+
+def all_reduce_min_(tensor: Tensor) -> Tensor:
+    """Smallest over ranks in place, without gradient; returns the tensor."""
+    if world_size() > 1:
+        dist.all_reduce(tensor, dist.ReduceOp.MIN)
     return tensor
 
 
@@ -43,6 +58,18 @@ class _AllReduceSum(torch.autograd.Function):
         return all_reduce_sum_(gradient.clone())
 
 
+class _GatherRows(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        return all_gather_rows(rows)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        own = gradient.new_empty((gradient.shape[0] // world_size(), *gradient.shape[1:]))
+        _reduce_scatter(own, gradient.contiguous())
+        return own
+
+
 class _ScaleGradient(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, tensor: Tensor, factor: float) -> Tensor:
@@ -57,6 +84,11 @@ class _ScaleGradient(torch.autograd.Function):
 def all_reduce_sum(tensor: Tensor) -> Tensor:
     """Sum over ranks; the gradient is summed over ranks too."""
     return tensor if world_size() == 1 else _AllReduceSum.apply(tensor)
+
+
+def gather_rows(rows: Tensor) -> Tensor:
+    """As `all_gather_rows`; each rank's rows receive the sum of all ranks' gradients, by one reduce-scatter."""
+    return rows if world_size() == 1 else _GatherRows.apply(rows)
 
 
 def scale_gradient(tensor: Tensor, factor: float) -> Tensor:

@@ -3,16 +3,13 @@
 from torch import Tensor
 from torch.nn import functional as F
 
-# Shapes: B samples, D embedding dimension, C classes.
 
-
-def softmax_loss(features_BD: Tensor, labels_B: Tensor, classifier_CD: Tensor) -> Tensor:
-    """Sum over samples of -log softmax(W x)[y].
+def softmax_loss(targets_B: Tensor, negatives_B: Tensor) -> Tensor:
+    """Sum over samples of -log softmax of the own class: log(1 + exp(n - t)).
 
     Args:
-        features_BD: embeddings, floating point, not normalised.
-        labels_B: int64 in [0, C).
-        classifier_CD: one row per class, the features' dtype.
+        targets_B: t, logit of each sample's own class.
+        negatives_B: n, log-sum-exp of the logits of all other classes.
 
     Returns:
         Scalar: the *sum* over the B samples.
@@ -20,4 +17,4 @@ def softmax_loss(features_BD: Tensor, labels_B: Tensor, classifier_CD: Tensor) -
     Source:
         Wen et al., "A Discriminative Feature Learning Approach for Deep Face Recognition", ECCV 2016, equation 1.
     """
-    return F.cross_entropy(F.linear(features_BD, classifier_CD), labels_B, reduction="sum")
+    return F.softplus(negatives_B - targets_B).sum()

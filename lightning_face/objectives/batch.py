@@ -5,6 +5,8 @@ from typing import Literal, Protocol, get_args
 
 from torch import Tensor
 
+from lightning_face.distributed.batch import GlobalBatch
+from lightning_face.distributed.world import world_size
 from lightning_face.errors import ConfigError
 
 Reduction = Literal["mean", "sum"]
@@ -21,24 +23,18 @@ def check_reduction(term: str, reduction: str) -> None:
 
 
 @dataclass(frozen=True)
-class MicroBatch:
-    """One micro-batch of this rank.
+class MicroBatch(GlobalBatch):
+    """One of the micro-batches of an optimizer step.
 
     Args:
-        features_BD: float32; their gradient is already scaled for the engine's average over ranks.
-        labels_B: int64.
-        num_samples: of the micro-batches of all ranks together.
         accumulation: micro-batches per optimizer step; the engine divides each one's gradient by it.
     """
 
-    features_BD: Tensor
-    labels_B: Tensor
-    num_samples: int
     accumulation: int
 
     def sample_factor(self, reduction: Reduction) -> float:
         """What a sum over samples is multiplied by, so that it ends as `reduction` over the whole global batch."""
-        return 1.0 / self.num_samples if reduction == "mean" else float(self.accumulation)
+        return 1.0 / (world_size() * len(self.labels_B)) if reduction == "mean" else float(self.accumulation)
 
 
 class Term(Protocol):

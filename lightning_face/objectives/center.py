@@ -7,7 +7,8 @@ from torch import Tensor
 from lightning_face.errors import ConfigError
 from lightning_face.losses import center_loss
 from lightning_face.objectives.batch import MicroBatch, Reduction, check_reduction
-from lightning_face.tables.centers import ReplicatedCenters
+from lightning_face.tables.centers import Centers
+from lightning_face.tables.placement import Placement
 
 
 @dataclass(frozen=True)
@@ -18,12 +19,14 @@ class CenterConfig:
         weight: the paper's lambda; 0 keeps the centers moving without a loss.
         reduction: over the global batch; the paper sums softmax and center loss alike, so with both as means lambda
             keeps its strength.
+        placement: of the centers: all on every rank, or shared out over the ranks; auto decides by size.
         rate: the paper's alpha in [0, 1], independent of the learning rate.
         init_std: standard deviation of the initial centers; 0 starts them coincident, where MML has no gradient.
     """
 
     weight: float = 0.003
     reduction: Reduction = "mean"
+    placement: Placement = "auto"
     rate: float = 0.5
     init_std: float = 0.01
 
@@ -42,12 +45,11 @@ class CenterTerm:
 
     name = "center"
 
-    def __init__(self, config: CenterConfig, centers: ReplicatedCenters) -> None:
+    def __init__(self, config: CenterConfig, centers: Centers) -> None:
         self.weight = config.weight
         self._reduction = config.reduction
         self._centers = centers
 
     def part(self, batch: MicroBatch) -> Tensor:
-        """See `Term.part`; each rank sees its own samples."""
-        loss = center_loss(batch.features_BD, self._centers.of(batch.labels_B))
-        return loss * batch.sample_factor(self._reduction)
+        """See `Term.part`."""
+        return center_loss(*self._centers.pairs(batch)) * batch.sample_factor(self._reduction)

@@ -10,7 +10,7 @@ from lightning_face.distributed.world import rank, world_size
 from lightning_face.errors import ConfigError
 from lightning_face.losses import minimum_margin_loss
 from lightning_face.objectives.batch import Reduction, check_reduction
-from lightning_face.tables.centers import ReplicatedCenters
+from lightning_face.tables.centers import Centers
 
 Mode = Literal["A", "B", "C"]
 
@@ -59,7 +59,7 @@ class MinimumMarginTerm:
 
     name = "mml"
 
-    def __init__(self, config: MinimumMarginConfig, centers: ReplicatedCenters) -> None:
+    def __init__(self, config: MinimumMarginConfig, centers: Centers) -> None:
         self.weight = config.weight
         self._config = config
         self._centers = centers
@@ -85,10 +85,10 @@ class MinimumMarginTerm:
         """Mode B: move the rows of `classes_U` down the gradient of the unweighted loss; nothing in other modes."""
         if self._config.center_rate is None:
             return
-        rows_UD = self._centers.rows_CD[classes_U].requires_grad_()
+        rows_UD = self._centers.rows_of(classes_U).requires_grad_()
         loss = minimum_margin_loss(rows_UD, self._config.margin) * self._pair_factor(len(classes_U))
         (gradient_UD,) = torch.autograd.grad(loss, rows_UD)
-        self._centers.rows_CD[classes_U] = rows_UD.detach() - self._config.center_rate * gradient_UD
+        self._centers.assign(classes_U, rows_UD.detach() - self._config.center_rate * gradient_UD)
 
     def _pair_factor(self, num_classes: int) -> float:
         pairs = num_classes * (num_classes - 1)

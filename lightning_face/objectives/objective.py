@@ -13,8 +13,10 @@ from lightning_face.objectives.batch import MicroBatch
 from lightning_face.objectives.center import CenterConfig, CenterTerm
 from lightning_face.objectives.minimum_margin import MinimumMarginConfig, MinimumMarginTerm
 from lightning_face.objectives.softmax import SoftmaxConfig, SoftmaxTerm
-from lightning_face.tables.centers import ReplicatedCenters
-from lightning_face.tables.classifier import ReplicatedClassifier
+from lightning_face.tables.centers import Centers
+from lightning_face.tables.placement import Classifier, make_centers, make_classifier
+from lightning_face.tables.sharded_centers import ShardedCenters
+from lightning_face.tables.sharded_classifier import ShardedClassifier
 
 
 @dataclass(frozen=True)
@@ -64,17 +66,22 @@ class Objective:
     """
 
     def __init__(self, config: ObjectiveConfig, *, num_classes: int, dim: int, seed: int, device: torch.device) -> None:
-        self.classifier: ReplicatedClassifier | None = None
-        self.centers: ReplicatedCenters | None = None
+        self.num_classes = num_classes
+        self.classifier: Classifier | None = None
+        self.centers: Centers | None = None
         self.mml: MinimumMarginTerm | None = None
         self._sample_terms: list[SoftmaxTerm | CenterTerm] = []
         shape: dict[str, Any] = {"num_classes": num_classes, "dim": dim, "seed": seed, "device": device}
         if config.softmax is not None:
             softmax = config.softmax
-            self.classifier = ReplicatedClassifier(optimizer=softmax.optimizer, init_std=softmax.init_std, **shape)
+            self.classifier = make_classifier(
+                softmax.placement, optimizer=softmax.optimizer, init_std=softmax.init_std, **shape
+            )
             self._sample_terms.append(SoftmaxTerm(softmax, self.classifier))
         if config.center is not None:
-            self.centers = ReplicatedCenters(rate=config.center.rate, init_std=config.center.init_std, **shape)
+            self.centers = make_centers(
+                config.center.placement, rate=config.center.rate, init_std=config.center.init_std, **shape
+            )
             self._sample_terms.append(CenterTerm(config.center, self.centers))
             if config.mml is not None:
                 self.mml = MinimumMarginTerm(config.mml, self.centers)
@@ -89,13 +96,13 @@ class Objective:
         """
         with torch.autocast(features_BD.device.type, enabled=False):
             features = scale_gradient(features_BD.float(), world_size())
-            batch = MicroBatch(features, labels_B, len(labels_B) * world_size(), accumulation)
+            batch = MicroBatch(features, labels_B, accumulation)
             parts = {term.name: (term.weight, term.part(batch)) for term in self._sample_terms}
             if self.centers is not None:
                 through = self.mml is not None and self.mml.differentiable
-                moved_UD = self.centers.observe(features, labels_B, differentiable=through)
+                sums = self.centers.observe(batch, differentiable=through)
                 if self.mml is not None:
-                    parts[self.mml.name] = (self.mml.weight, self.mml.part(moved_UD))
+                    parts[self.mml.name] = (self.mml.weight, self.mml.part(self.centers.moved(sums)))
             return _sum_over_ranks(parts)
 
     def step(self, learning_rate: float) -> None:
@@ -109,8 +116,20 @@ class Objective:
 
     def state(self) -> dict[str, Tensor]:
         """Every tensor of the tables by name, for checkpoints; loading copies into them."""
-        tables = (table for table in (self.classifier, self.centers) if table is not None)
-        return {name: tensor for table in tables for name, tensor in table.state().items()}
+        return {name: tensor for table in self._tables() for name, tensor in table.state().items()}
+
+    def held(self) -> dict[str, range]:
+        """Which rows of the whole this rank holds, of every tensor that is shared out over the ranks."""
+        shared = [table for table in self._tables() if isinstance(table, ShardedClassifier | ShardedCenters)]
+        return {name: table.held for table in shared for name, tensor in table.state().items() if tensor.ndim}
+
+    def shapes(self) -> dict[str, list[int]]:
+        """Shape of each tensor of the tables over all ranks."""
+        shapes = {name: list(tensor.shape) for name, tensor in self.state().items()}
+        return shapes | {name: [self.num_classes, *shapes[name][1:]] for name in self.held()}
+
+    def _tables(self) -> list[Classifier | Centers]:
+        return [table for table in (self.classifier, self.centers) if table is not None]
 
 
 def _sum_over_ranks(parts: dict[str, tuple[float, Tensor]]) -> LossValue:

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from lightning_face.errors import ConfigError
-from lightning_face.losses import softmax_loss
+from lightning_face.losses import Scoring, softmax_loss
 from lightning_face.objectives.batch import MicroBatch, Reduction, check_reduction
 from lightning_face.optim.rows import RowOptimizerConfig
-from lightning_face.tables.classifier import ReplicatedClassifier
+from lightning_face.tables.placement import Classifier, Placement
 
 
 @dataclass(frozen=True)
@@ -18,12 +18,14 @@ class SoftmaxConfig:
     Args:
         weight: factor of the term.
         reduction: over the global batch.
+        placement: of the classifier's rows: all on every rank, or shared out over the ranks; auto decides by size.
         init_std: standard deviation of the classifier's initial rows.
         optimizer: moves the classifier's rows, at the backbone's learning rate.
     """
 
     weight: float = 1.0
     reduction: Reduction = "mean"
+    placement: Placement = "auto"
     init_std: float = 0.01
     optimizer: RowOptimizerConfig = field(default_factory=RowOptimizerConfig)
 
@@ -36,16 +38,15 @@ class SoftmaxConfig:
 
 
 class SoftmaxTerm:
-    """Softmax cross-entropy against the replicated classifier."""
+    """Softmax cross-entropy against the classifier."""
 
     name = "softmax"
 
-    def __init__(self, config: SoftmaxConfig, classifier: ReplicatedClassifier) -> None:
+    def __init__(self, config: SoftmaxConfig, classifier: Classifier) -> None:
         self.weight = config.weight
         self._reduction = config.reduction
         self._classifier = classifier
 
     def part(self, batch: MicroBatch) -> Tensor:
-        """See `Term.part`; each rank sees its own samples."""
-        loss = softmax_loss(batch.features_BD, batch.labels_B, self._classifier.rows_CD)
-        return loss * batch.sample_factor(self._reduction)
+        """See `Term.part`; each rank answers for its own samples."""
+        return softmax_loss(*self._classifier.scores(batch, Scoring())) * batch.sample_factor(self._reduction)

@@ -1,6 +1,7 @@
 """The optimizer of a class table: torch's own arithmetic on plain tensors that no engine sees."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
@@ -72,7 +73,8 @@ class RowOptimizerConfig:
 class RowOptimizer:
     """Updates rows of a class table in place, bit for bit like `torch.optim.SGD` and `torch.optim.AdamW`.
 
-    Each row's update depends on that row alone, so a rank that owns some rows needs only their state.
+    Each row's update depends on that row alone, so a rank that owns some rows needs only their state, and a step may
+    come in parts.
 
     Args:
         config: kind and options.
@@ -102,25 +104,30 @@ class RowOptimizer:
         return dict(self._state)
 
     @torch.no_grad()
-    def step(self, rows: Tensor, gradient: Tensor, lr: float) -> None:
-        """Update the rows and the state in place; the gradient is only read.
+    def step(self, rows: Tensor, gradients: Iterable[tuple[slice, Tensor]], lr: float) -> None:
+        """Update the rows and the state in place, part by part: each part's gradient may be dropped after its turn.
 
         Args:
             rows: (K, D) float32.
-            gradient: (K, D) float32, of the global loss with respect to the rows.
+            gradients: which rows, and the gradient of the global loss with respect to them, only read; all parts of
+                one step, each row at most once.
             lr: the backbone's learning rate at this step, before `lr_multiplier`.
         """
         row_lr = lr * self.config.lr_multiplier
-        if self.config.kind == "adamw":
-            self._step_adamw(rows, gradient, row_lr)
-        else:
-            self._step_sgd(rows, gradient, row_lr)
+        for part, gradient in gradients:
+            state = {name: value[part] if value.ndim else value.clone() for name, value in self._state.items()}
+            if self.config.kind == "adamw":
+                self._step_adamw(rows[part], gradient, state, row_lr)
+            else:
+                self._step_sgd(rows[part], gradient, state, row_lr)
+        if "step" in self._state:
+            self._state["step"] += 1
 
-    def _step_sgd(self, rows: Tensor, gradient: Tensor, row_lr: float) -> None:
+    def _step_sgd(self, rows: Tensor, gradient: Tensor, state: dict[str, Tensor], row_lr: float) -> None:
         sgd(
             [rows],
             [gradient],
-            [self._state.get("momentum_buffer")],
+            [state.get("momentum_buffer")],
             weight_decay=self.config.weight_decay,
             momentum=self.config.momentum,
             lr=row_lr,
@@ -129,14 +136,14 @@ class RowOptimizer:
             maximize=False,
         )
 
-    def _step_adamw(self, rows: Tensor, gradient: Tensor, row_lr: float) -> None:
+    def _step_adamw(self, rows: Tensor, gradient: Tensor, state: dict[str, Tensor], row_lr: float) -> None:
         adamw(
             [rows],
             [gradient],
-            [self._state["exp_avg"]],
-            [self._state["exp_avg_sq"]],
+            [state["exp_avg"]],
+            [state["exp_avg_sq"]],
             [],
-            [self._state["step"]],
+            [state["step"]],
             amsgrad=False,
             beta1=self.config.betas[0],
             beta2=self.config.betas[1],

@@ -1,15 +1,18 @@
-"""The table of class centers, all rows on every rank."""
+"""The table of class centers, whatever its placement."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from lightning_face.distributed.collectives import all_gather_rows, all_reduce_sum, all_reduce_sum_
-from lightning_face.losses import class_sums, moved_centers
+from lightning_face.distributed.batch import GlobalBatch
+from lightning_face.losses import moved_centers
+from lightning_face.tables.block import own_classes
 from lightning_face.tables.initial import initial_rows
 
-# Shapes: B local batch, G global batch, U distinct classes of the global batch, C classes, D embedding dimension.
+# Shapes: B samples of this rank, G of all ranks, U distinct classes of a global batch, D embedding dimension, H classes
+# whose rows this rank holds.
 
 
 @dataclass(frozen=True)
@@ -19,7 +22,7 @@ class ClassSums:
     Args:
         classes_U: int64, sorted, distinct.
         counts_U: int64, samples of each class in the global batch.
-        sums_UD: float32, sums of their features, without gradient.
+        sums_UD: float32, sums of their features.
     """
 
     classes_U: Tensor
@@ -27,13 +30,14 @@ class ClassSums:
     sums_UD: Tensor
 
 
-class ReplicatedCenters:
-    """Class centers that move by Wen's rule, bit-identical on every rank.
+class Centers(ABC):
+    """Class centers that move by Wen's rule.
 
-    Bytes exchanged per step depend on batch and dimension alone: G labels, and U rows of class sums.
+    Bytes exchanged per step depend on batch and dimension alone.
 
     Args:
         num_classes: C.
+        held: classes whose rows this rank holds, at least its own.
         dim: D.
         rate: Wen's alpha in [0, 1].
         init_std: standard deviation of the initial rows.
@@ -42,52 +46,84 @@ class ReplicatedCenters:
     """
 
     def __init__(
-        self, num_classes: int, dim: int, *, rate: float, init_std: float, seed: int, device: torch.device
+        self, num_classes: int, held: range, dim: int, *, rate: float, init_std: float, seed: int, device: torch.device
     ) -> None:
-        self.rows_CD = initial_rows("centers", 0, num_classes, dim, std=init_std, seed=seed).to(device)
+        self.num_classes = num_classes
+        self.held = held
+        self.rows_HD = initial_rows("centers", held.start, len(held), dim, std=init_std, seed=seed).to(device)
         self.rate = rate
         self._pending: list[ClassSums] = []
 
-    def of(self, labels_B: Tensor) -> Tensor:
-        """Centers of the labels, (B, D)."""
-        return self.rows_CD[labels_B]
+    @abstractmethod
+    def pairs(self, batch: GlobalBatch) -> tuple[Tensor, Tensor]:
+        """Features of the samples that this rank answers for, and their centers; ranks share the samples out."""
 
-    def observe(self, features_BD: Tensor, labels_B: Tensor, *, differentiable: bool) -> Tensor:
-        """Add up the global batch's features by class and remember them for `step`.
+    @abstractmethod
+    def rows_of(self, classes_U: Tensor) -> Tensor:
+        """Centers (U, D) of any classes, held or not; every rank calls with the same classes."""
+
+    @abstractmethod
+    def _sums(self, batch: GlobalBatch, num_classes: int, slots_G: Tensor, differentiable: bool) -> Tensor:
+        """Sums (U, D) of the global batch's features by class; sample i is of the class with number `slots_G[i]`."""
+
+    def share(self) -> tuple[int, Tensor]:
+        """The rows that this rank answers for, each row on one rank: their first class, and themselves."""
+        own = own_classes(self.num_classes)
+        return own.start, self.rows_HD[own.start - self.held.start : own.stop - self.held.start]
+
+    def observe(self, batch: GlobalBatch, *, differentiable: bool) -> ClassSums:
+        """Add up the global batch's features by class, and remember them for `step`.
 
         Args:
-            differentiable: whether gradients are to flow from the result to the features of every rank.
-
-        Returns:
-            Where Wen's rule takes the centers of the batch's classes, (U, D), ordered by class.
+            differentiable: whether gradients are to flow from the sums to the features of every rank.
         """
-        features = features_BD if differentiable else features_BD.detach()
-        classes_U, counts_U = torch.unique(all_gather_rows(labels_B), sorted=True, return_counts=True)
-        slots_B = torch.searchsorted(classes_U, labels_B)
-        local_sums = class_sums(features, slots_B, len(classes_U))
-        sums_UD = all_reduce_sum(local_sums) if differentiable else all_reduce_sum_(local_sums)
+        labels = torch.unique(batch.labels_G, sorted=True, return_inverse=True, return_counts=True)
+        classes_U, slots_G, counts_U = labels
+        sums_UD = self._sums(batch, len(classes_U), slots_G, differentiable)
         self._pending.append(ClassSums(classes_U, counts_U, sums_UD.detach()))
-        return moved_centers(self.rows_CD[classes_U], sums_UD, counts_U, self.rate)
+        return ClassSums(classes_U, counts_U, sums_UD)
+
+    def moved(self, sums: ClassSums) -> Tensor:
+        """Where Wen's rule takes the centers of a batch's classes, (U, D); every rank calls."""
+        return moved_centers(self.rows_of(sums.classes_U), sums.sums_UD, sums.counts_U, self.rate)
 
     @torch.no_grad()
     def step(self) -> Tensor:
         """Move the centers once for all batches observed since the last step (several under accumulation).
 
         Returns:
-            The classes that moved, int64, sorted.
+            The classes that moved on any rank, int64, sorted.
         """
-        every = torch.cat([sums.classes_U for sums in self._pending])
-        classes_U, slots = torch.unique(every, sorted=True, return_inverse=True)
-        counts_U = torch.zeros_like(classes_U)
-        sums_UD = self.rows_CD.new_zeros((len(classes_U), self.rows_CD.shape[1]))
-        # One after the other: a class occurs once in each, so that the order of additions, and the bits, are fixed.
-        for sums, places in zip(self._pending, slots.split([len(s.classes_U) for s in self._pending]), strict=True):
-            counts_U[places] += sums.counts_U
-            sums_UD[places] += sums.sums_UD
-        self.rows_CD[classes_U] = moved_centers(self.rows_CD[classes_U], sums_UD, counts_U, self.rate)
+        sums = _added_up(self._pending)
         self._pending.clear()
-        return classes_U
+        is_held_U, places = self._places(sums.classes_U)
+        rows = self.rows_HD[places]
+        self.rows_HD[places] = moved_centers(rows, sums.sums_UD[is_held_U], sums.counts_U[is_held_U], self.rate)
+        return sums.classes_U
+
+    def assign(self, classes_U: Tensor, rows_UD: Tensor) -> None:
+        """Replace the centers of classes, where they are held."""
+        is_held_U, places = self._places(classes_U)
+        self.rows_HD[places] = rows_UD[is_held_U]
 
     def state(self) -> dict[str, Tensor]:
         """Everything a checkpoint holds, by name; loading copies into these tensors."""
-        return {"centers": self.rows_CD}
+        return {"centers": self.rows_HD}
+
+    def _places(self, classes_U: Tensor) -> tuple[Tensor, Tensor]:
+        """Which classes are held (U,), and the places of those among the held rows."""
+        is_held_U = (classes_U >= self.held.start) & (classes_U < self.held.stop)
+        return is_held_U, classes_U[is_held_U] - self.held.start
+
+
+def _added_up(several: list[ClassSums]) -> ClassSums:
+    """The sums of several batches as those of one."""
+    every = torch.cat([sums.classes_U for sums in several])
+    classes_U, slots = torch.unique(every, sorted=True, return_inverse=True)
+    counts_U = torch.zeros_like(classes_U)
+    sums_UD = several[0].sums_UD.new_zeros((len(classes_U), several[0].sums_UD.shape[1]))
+    # One after the other: a class occurs once in each, so that the order of additions, and the bits, are fixed.
+    for sums, places in zip(several, slots.split([len(sums.classes_U) for sums in several]), strict=True):
+        counts_U[places] += sums.counts_U
+        sums_UD[places] += sums.sums_UD
+    return ClassSums(classes_U, counts_U, sums_UD)

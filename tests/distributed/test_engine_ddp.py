@@ -22,6 +22,7 @@ from lightning_face.objectives.minimum_margin import MinimumMarginConfig
 from lightning_face.objectives.objective import Objective, ObjectiveConfig
 from lightning_face.objectives.softmax import SoftmaxConfig
 from lightning_face.optim.schedules import Schedule
+from lightning_face.tables.placement import Placement
 from lightning_face.trainer import FaceTrainer
 from tests.oracle import Oracle, assert_close
 from tests.ranks import run_ranks
@@ -31,11 +32,15 @@ CLIP_NORM, LEARNING_RATE = 0.5, 0.2
 SCHEDULE = Schedule(warmup_steps=1)  # the rate differs from step to step
 
 
-OBJECTIVE = ObjectiveConfig(
-    SoftmaxConfig(init_std=0.1),
-    CenterConfig(weight=0.1, init_std=0.1),
-    MinimumMarginConfig(weight=0.01, margin=4.0),
-)
+def make_objective(placement: Placement) -> ObjectiveConfig:
+    return ObjectiveConfig(
+        SoftmaxConfig(init_std=0.1, placement=placement),
+        CenterConfig(weight=0.1, init_std=0.1, placement=placement),
+        MinimumMarginConfig(weight=0.01, margin=4.0),
+    )
+
+
+OBJECTIVE = make_objective("replicated")
 
 
 class GradientNorms(Callback):
@@ -59,33 +64,33 @@ class Losses(Callback):
         self.values.append(float(trainer.callback_metrics["train/loss"]))
 
 
-def fit(dataset: Path, run_dir: Path) -> dict[str, Any]:
+def fit(dataset: Path, run_dir: Path, placement: Placement = "replicated") -> dict[str, Any]:
     """Train on this rank; the harness has made the process group, Lightning finds it."""
     torchrun = {"RANK": rank(), "LOCAL_RANK": rank(), "WORLD_SIZE": world_size(), "MASTER_ADDR": "-", "MASTER_PORT": 0}
     with patch.dict(os.environ, {name: str(value) for name, value in torchrun.items()}):
-        return _fit(dataset, run_dir)
+        return _fit(dataset, run_dir, placement)
 
 
 def make_data(dataset: Path) -> FaceDataModule:
     return FaceDataModule(str(dataset), global_batch_size=GLOBAL_BATCH, image_size=32, num_workers=0, seed=3)
 
 
-def make_module(data: FaceDataModule) -> FaceModule:
+def make_module(data: FaceDataModule, placement: Placement = "replicated") -> FaceModule:
     torch.manual_seed(11)
     return FaceModule(
         data.num_classes,
         image_size=32,
         backbone=BackboneConfig("test_convnext", embedding_dim=16, neck="linear"),
-        objective=OBJECTIVE,
+        objective=make_objective(placement),
         optimizer=partial(torch.optim.SGD, lr=LEARNING_RATE, momentum=0.9, weight_decay=5e-4),
         schedule=SCHEDULE,
         seed=3,
     )
 
 
-def _fit(dataset: Path, run_dir: Path) -> dict[str, Any]:
+def _fit(dataset: Path, run_dir: Path, placement: Placement) -> dict[str, Any]:
     data = make_data(dataset)
-    module = make_module(data)
+    module = make_module(data, placement)
     norms, losses = GradientNorms(), Losses()
     trainer = FaceTrainer(
         accelerator="cpu",
@@ -108,6 +113,7 @@ def _fit(dataset: Path, run_dir: Path) -> dict[str, Any]:
     return {
         "backbone": {name: value.detach() for name, value in module.backbone.state_dict().items()},
         "tables": module.objective.state(),
+        "shared": list(module.objective.held()),
         "norms": norms.norms,
         "losses": losses.values,
     }
@@ -177,14 +183,20 @@ def test_one_process_ends_where_a_plain_loop_ends(run_on_one: dict[str, Any], ti
 
 
 @pytest.mark.parametrize("num_ranks", [2, 3, 4])
+@pytest.mark.parametrize("placement", ["replicated", "sharded"])
 def test_ranks_end_where_one_process_ends(
-    num_ranks: int, run_on_one: dict[str, Any], tiny_dataset: Path, tmp_path: Path
+    placement: Placement, num_ranks: int, run_on_one: dict[str, Any], tiny_dataset: Path, tmp_path: Path
 ) -> None:
-    results = run_ranks(fit, num_ranks, tiny_dataset, tmp_path)
+    results = run_ranks(fit, num_ranks, tiny_dataset, tmp_path, placement)
+    whole = {
+        name: torch.cat([result["tables"][name] for result in results]) if name in results[0]["shared"] else value
+        for name, value in results[0]["tables"].items()
+    }
+    assert_all_close(whole, run_on_one["tables"])
     for result in results:
         assert_all_close(result["backbone"], run_on_one["backbone"])
-        assert_all_close(result["tables"], run_on_one["tables"])
         assert result["norms"] == pytest.approx(run_on_one["norms"], rel=1e-5)
         assert result["losses"] == pytest.approx(run_on_one["losses"], rel=1e-5)
         assert_all_equal(result["backbone"], results[0]["backbone"])
-        assert_all_equal(result["tables"], results[0]["tables"])
+        if placement == "replicated":
+            assert_all_equal(result["tables"], results[0]["tables"])

@@ -13,7 +13,9 @@ from lightning_face.objectives.center import CenterConfig
 from lightning_face.objectives.minimum_margin import MinimumMarginConfig, Mode
 from lightning_face.objectives.objective import Objective, ObjectiveConfig
 from lightning_face.objectives.softmax import SoftmaxConfig
-from lightning_face.optim.rows import RowOptimizerConfig
+from lightning_face.optim.rows import RowOptimizerConfig, RowOptimizerKind
+from lightning_face.tables import sharded_classifier
+from lightning_face.tables.placement import Placement
 from tests.oracle import Batch, Oracle, StepOfOracle, assert_close
 from tests.ranks import run_ranks
 
@@ -32,11 +34,11 @@ LABELS = {
 }
 
 
-def make_config(mode: Mode, kind: str = "sgd") -> ObjectiveConfig:
+def make_config(mode: Mode, kind: RowOptimizerKind = "sgd", placement: Placement = "replicated") -> ObjectiveConfig:
     """All terms, each strong enough to be seen in every gradient."""
     return ObjectiveConfig(
-        SoftmaxConfig(init_std=0.5, optimizer=RowOptimizerConfig(kind=kind)),
-        CenterConfig(weight=0.3, init_std=0.5),
+        SoftmaxConfig(init_std=0.5, optimizer=RowOptimizerConfig(kind=kind), placement=placement),
+        CenterConfig(weight=0.3, init_std=0.5, placement=placement),
         MinimumMarginConfig(weight=0.02, margin=3.0, mode=mode, center_rate=0.01 if mode == "B" else None),
     )
 
@@ -53,6 +55,7 @@ def global_step(step: int, layout: str, dim: int = DIM) -> Batch:
 
 def train(config: ObjectiveConfig, layout: str, accumulation: int, dim: int = DIM) -> dict[str, Any]:
     """Three steps of this rank, as an engine makes them: it divides a micro-batch's loss by the accumulation."""
+    sharded_classifier.LOGITS_AT_ONCE = 3 * GLOBAL_BATCH  # three classes a chunk, with accumulation six
     objective = make_objective(config, dim=dim)
     result: dict[str, Any] = {"values": [], "gradients": []}
     for step, learning_rate in enumerate(LEARNING_RATES):
@@ -71,7 +74,7 @@ def train(config: ObjectiveConfig, layout: str, accumulation: int, dim: int = DI
 
 
 @lru_cache(maxsize=1)
-def oracle_of(mode: Mode, kind: str, layout: str, accumulation: int) -> tuple[Oracle, list[StepOfOracle]]:
+def oracle_of(mode: Mode, kind: RowOptimizerKind, layout: str, accumulation: int) -> tuple[Oracle, list[StepOfOracle]]:
     config = make_config(mode, kind)
     start = make_objective(config).state()
     oracle = Oracle(config, start["centers"], start["classifier"])
@@ -83,9 +86,11 @@ def oracle_of(mode: Mode, kind: str, layout: str, accumulation: int) -> tuple[Or
     return oracle, steps
 
 
-def assert_equals_oracle(num_ranks: int, mode: Mode, kind: str, layout: str, accumulation: int) -> None:
+def assert_equals_oracle(
+    num_ranks: int, mode: Mode, kind: RowOptimizerKind, layout: str, accumulation: int, placement: Placement
+) -> None:
     oracle, steps = oracle_of(mode, kind, layout, accumulation)
-    results = run_ranks(train, num_ranks, make_config(mode, kind), layout, accumulation)
+    results = run_ranks(train, num_ranks, make_config(mode, kind, placement), layout, accumulation)
     terms = [terms for step in steps for terms in step.terms]
     totals = [total for step in steps for total in step.totals]
     gradients = [gradient for step in steps for gradient in step.feature_gradients]
@@ -94,8 +99,16 @@ def assert_equals_oracle(num_ranks: int, mode: Mode, kind: str, layout: str, acc
             for name, value in {**expected, "total": total}.items():
                 assert_close(result["values"][micro_batch][name], value)
         assert_close(torch.cat([result["gradients"][micro_batch] for result in results]), gradients[micro_batch])
-    for result in results:
-        assert_state_equals(result["state"], oracle)
+    states = [result["state"] for result in results]
+    for state in states if placement == "replicated" else [joined(states)]:
+        assert_state_equals(state, oracle)
+
+
+def joined(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The rows of all ranks as one table; what is no table is the same on all of them."""
+    return {
+        name: torch.cat([state[name] for state in states]) if value.ndim else value for name, value in states[0].items()
+    }
 
 
 def assert_state_equals(state: dict[str, Tensor], oracle: Oracle) -> None:
@@ -107,16 +120,20 @@ def assert_state_equals(state: dict[str, Tensor], oracle: Oracle) -> None:
 
 # World size last, so that it varies fastest and the oracle is computed once for all four.
 @pytest.mark.parametrize("num_ranks", [1, 2, 3, 4])
+@pytest.mark.parametrize("placement", ["replicated", "sharded"])
 @pytest.mark.parametrize("accumulation", [1, 2])
 @pytest.mark.parametrize("layout", LABELS)
 @pytest.mark.parametrize("mode", ["A", "B", "C"])
-def test_ranks_equal_one_process(mode: Mode, layout: str, accumulation: int, num_ranks: int) -> None:
-    assert_equals_oracle(num_ranks, mode, "sgd", layout, accumulation)
+def test_ranks_equal_one_process(
+    mode: Mode, layout: str, accumulation: int, placement: Placement, num_ranks: int
+) -> None:
+    assert_equals_oracle(num_ranks, mode, "sgd", layout, accumulation, placement)
 
 
 @pytest.mark.parametrize("num_ranks", [2, 3])
-def test_adamw_equals_one_process(num_ranks: int) -> None:
-    assert_equals_oracle(num_ranks, "A", "adamw", "uneven", 1)
+@pytest.mark.parametrize("placement", ["replicated", "sharded"])
+def test_adamw_equals_one_process(placement: Placement, num_ranks: int) -> None:
+    assert_equals_oracle(num_ranks, "A", "adamw", "uneven", 1, placement)
 
 
 @pytest.mark.parametrize("mode", ["A", "B"])

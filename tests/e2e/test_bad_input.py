@@ -197,7 +197,7 @@ class TestCheckpoints:
     def test_none_is_whole(self, tiny_config, trained, capfd):
         before = (trained / "metrics.csv").read_bytes()
         for checkpoint in (trained / "checkpoints").glob("step-*"):
-            (checkpoint / "tables.safetensors").write_bytes(b"")
+            (checkpoint / "tables-00000.safetensors").write_bytes(b"")
         capfd.readouterr()
         assert "is whole" in error_of(capfd, "fit", "--config", tiny_config, "--run_dir", trained)
         assert (trained / "metrics.csv").read_bytes() == before

@@ -12,6 +12,7 @@ from tests.e2e.conftest import TIMEOUT_S, fit, log_of, started_fit
 from tests.e2e.recorder import recorded_ids
 
 STEPS = 32
+SHARDED = ("--model.objective.softmax.placement=sharded", "--model.objective.center.placement=sharded")
 
 
 def final(run_dir):
@@ -19,7 +20,8 @@ def final(run_dir):
     checkpoint = run_dir / "checkpoints" / "last"
     dense = torch.load(checkpoint / "dense.ckpt", weights_only=True)
     kept = ("state_dict", "optimizer_states", "lr_schedulers", "FaceDataModule", "global_step")
-    return {name: dense[name] for name in kept} | {"tables": load_file(checkpoint / "tables.safetensors")}
+    tables = {path.name: load_file(path) for path in sorted(checkpoint.glob("tables-*"))}
+    return {name: dense[name] for name in kept} | {"tables": tables}
 
 
 def differences(one, other, path=""):
@@ -72,13 +74,15 @@ def test_killed_twice_ends_with_the_same_bits(tiny_config, tmp_path, num_ranks):
 
 @pytest.mark.timeout(600)
 def test_killed_with_everything_that_has_state(tiny_config, tmp_path):
-    """BatchNorm, dropout, accumulation, validation inside an epoch and another number of workers."""
+    """BatchNorm, dropout, accumulation, sharded tables, validation inside an epoch and another number of workers."""
     options = ("--trainer.devices", 2, "--trainer.accumulate_grad_batches", 2, "--trainer.val_check_interval", 10)
     options += ("--model.backbone.neck", "flatten", "--model.backbone.dropout", 0.3, "--trainer.max_epochs", 1)
+    options += SHARDED
     fit(tiny_config, tmp_path / "straight", *options)
     kill_after(tiny_config, tmp_path / "killed", 7, *options)
     fit(tiny_config, tmp_path / "killed", *options, "--data.num_workers", 1)
     assert differences(final(tmp_path / "killed"), final(tmp_path / "straight")) == []
+    assert len(final(tmp_path / "killed")["tables"]) == 2
 
 
 @pytest.mark.timeout(900)
@@ -90,10 +94,10 @@ def test_resumed_on_another_number_of_processes(tiny_config, tmp_path):
     expected = dict(losses(tmp_path / "straight"))
     expected_ids = {step: ids[1, 0] for step, ids in recorded_ids(tmp_path / "straight").items()}
     assert len(expected_ids) == 18
-    for before, after in ((2, 1), (1, 2), (2, 3)):
+    for before, after, placement in ((2, 1, ()), (1, 2, SHARDED), (2, 3, SHARDED)):
         run_dir = tmp_path / f"{before}-to-{after}"
-        fit(tiny_config, run_dir, "--trainer.devices", before, "--trainer.max_steps", 10, *options)
-        fit(tiny_config, run_dir, "--trainer.devices", after, "--trainer.max_steps", 18, *options)
+        fit(tiny_config, run_dir, "--trainer.devices", before, "--trainer.max_steps", 10, *options, *placement)
+        fit(tiny_config, run_dir, "--trainer.devices", after, "--trainer.max_steps", 18, *options, *placement)
         found = dict(losses(run_dir))
         assert list(found) == list(range(18))
         assert found == pytest.approx(expected, rel=1e-4)

@@ -39,7 +39,8 @@ class TinyModule(LightningModule):
     def __init__(self, figures: list[float]) -> None:
         super().__init__()
         self.layer = torch.nn.Linear(2, 1)
-        self.objective = SimpleNamespace(state=lambda: {"centers": torch.zeros(3, 2)})
+        centers = {"centers": torch.zeros(3, 2)}
+        self.objective = SimpleNamespace(state=lambda: centers, held=dict, shapes=lambda: {"centers": [3, 2]})
         self.figures = iter(figures)
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:

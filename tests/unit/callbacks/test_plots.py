@@ -10,6 +10,7 @@ import torch
 
 from lightning_face.callbacks.plots import Plots, read_losses
 from lightning_face.loggers import METRICS_FILE, CsvLogger
+from lightning_face.tables.placement import make_centers
 
 
 @pytest.fixture
@@ -42,7 +43,8 @@ def test_run_without_losses_has_none(tmp_path: Path, text: str | None) -> None:
 
 def run(run_dir: Path, num_classes: int | None, **trainer: Any) -> tuple[Any, Any]:
     """Trainer and module as far as the callback looks at them."""
-    centers = None if num_classes is None else SimpleNamespace(rows_CD=torch.randn(num_classes, 4))
+    options = {"rate": 0.5, "init_std": 1.0, "seed": 1, "device": torch.device("cpu")}
+    centers = None if num_classes is None else make_centers("replicated", num_classes, 4, **options)
     module = SimpleNamespace(
         objective=SimpleNamespace(centers=centers), objective_config=SimpleNamespace(mml=SimpleNamespace(margin=1.0))
     )

@@ -12,7 +12,7 @@ from lightning_face.checkpoint import directory
 from lightning_face.checkpoint.directory import (
     DENSE_FILE,
     DESCRIPTION_FILE,
-    TABLES_FILE,
+    Description,
     check_intact,
     checkpoints_of,
     describe,
@@ -22,9 +22,12 @@ from lightning_face.checkpoint.directory import (
     point,
     prune,
     publish,
+    seal,
 )
+from lightning_face.checkpoint.tables import tables_file
 from lightning_face.errors import CheckpointError
 
+TABLES_FILE = tables_file(0)
 Damage = Callable[[Path], object]
 
 
@@ -40,7 +43,8 @@ def save(folder: Path, step: int, contents: bytes = b"weights") -> Path:
     (partial / DENSE_FILE).write_bytes(contents + str(step).encode())
     (partial / TABLES_FILE).write_bytes(b"rows of the tables")
     final = folder / name_of(step)
-    publish(partial, final, step=step, position={"consumed": step}, tables={"centers": [3, 2]}, options={"seed": 1})
+    files = {name: seal(partial / name) for name in (DENSE_FILE, TABLES_FILE)}
+    publish(partial, final, Description(step, {"consumed": step}, {"centers": [3, 2]}, {"seed": 1}, files))
     return final
 
 
@@ -199,7 +203,7 @@ def test_saving_a_step_again_never_loses_it(folder: Path, monkeypatch: pytest.Mo
         partial = make_partial(folder, name_of(20))
         (partial / DENSE_FILE).write_bytes(b"new")
         patch.setattr(*{"rename": (Path, "rename"), "rmtree": (directory.shutil, "rmtree")}[kill_at], killed)
-        publish(partial, former, step=20, position={}, tables={}, options={})
+        publish(partial, former, Description(20, {}, {}, {}, {DENSE_FILE: seal(partial / DENSE_FILE)}))
     assert last_intact(folder.parent) == former
     again = save(folder, 20, b"newer")
     assert (check_intact(again).step, (again / DENSE_FILE).read_bytes()) == (20, b"newer20")

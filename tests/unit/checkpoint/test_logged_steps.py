@@ -53,4 +53,4 @@ def test_rows_of_a_resumed_run_are_those_of_one_that_was_not_stopped(
     assert loss_rows(stopped) == loss_rows(whole)
     assert [int(row["step"]) for row in loss_rows(stopped)] == list(range(10))
     last = [check_intact(checkpoints_of(run) / "last") for run in (whole, stopped)]
-    assert last[0].files["tables.safetensors"] == last[1].files["tables.safetensors"]
+    assert last[0].files["tables-00000.safetensors"] == last[1].files["tables-00000.safetensors"]

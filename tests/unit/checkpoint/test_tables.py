@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lightning_face.checkpoint.tables import check_shapes, load_tables, save_tables, shapes_of
+from lightning_face.checkpoint.tables import check_shapes, load_tables, save_tables, tables_file
 from lightning_face.errors import CheckpointError
 
 
@@ -20,50 +20,84 @@ def bits(tensor: Tensor) -> bytes:
     return tensor.contiguous().numpy().tobytes()
 
 
-def test_round_trip_bit_for_bit(tmp_path: Path) -> None:
-    saved, own = tables(), {name: torch.zeros_like(tensor) for name, tensor in tables().items()}
-    save_tables(tmp_path / "tables", saved)
-    load_tables(tmp_path / "tables", own)
-    assert {name: bits(tensor) for name, tensor in own.items()} == {
-        name: bits(tensor) for name, tensor in saved.items()
+def blank(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: torch.zeros_like(tensor) for name, tensor in tensors.items()}
+
+
+def assert_same_bits(actual: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    assert {name: bits(tensor) for name, tensor in actual.items()} == {
+        name: bits(tensor) for name, tensor in expected.items()
     }
+
+
+def test_round_trip_bit_for_bit(tmp_path: Path) -> None:
+    saved, own = tables(), blank(tables())
+    save_tables(tmp_path / tables_file(0), saved, {})
+    load_tables(tmp_path, own, {})
+    assert_same_bits(own, saved)
+
+
+def blocks(num_rows: int, num_ranks: int) -> list[range]:
+    return [range(num_rows * rank // num_ranks, num_rows * (rank + 1) // num_ranks) for rank in range(num_ranks)]
+
+
+@pytest.mark.parametrize("num_after", [1, 2, 3, 7])
+@pytest.mark.parametrize("num_before", [1, 2, 3, 7])
+def test_any_number_of_ranks_loads_what_any_other_saved(tmp_path: Path, num_before: int, num_after: int) -> None:
+    """The classifier is shared out; centers and the step are whole on every rank, and saved by rank 0."""
+    saved = tables()
+    for rank, block in enumerate(blocks(5, num_before)):
+        own = {"classifier": saved["classifier"][block.start : block.stop]}
+        whole = {name: saved[name] for name in ("centers", "classifier.step")} if rank == 0 else {}
+        save_tables(tmp_path / tables_file(rank), {**own, **whole}, {"classifier": block})
+    for block in blocks(5, num_after):
+        rows = saved["classifier"][block.start : block.stop]
+        loaded = blank({**saved, "classifier": rows})
+        load_tables(tmp_path, loaded, {"classifier": block})
+        assert_same_bits(loaded, {**saved, "classifier": rows})
+
+
+def test_shared_and_whole_tables_load_each_other(tmp_path: Path) -> None:
+    saved = tables()
+    save_tables(tmp_path / tables_file(0), {"centers": saved["centers"][:2]}, {"centers": range(0, 2)})
+    save_tables(tmp_path / tables_file(1), {"centers": saved["centers"][2:]}, {"centers": range(2, 5)})
+    whole = blank({"centers": saved["centers"]})
+    load_tables(tmp_path, whole, {})
+    assert_same_bits(whole, {"centers": saved["centers"]})
+
+
+def test_rows_that_nobody_saved_are_an_error(tmp_path: Path) -> None:
+    save_tables(tmp_path / tables_file(0), {"centers": torch.ones(2, 3)}, {"centers": range(0, 2)})
+    with pytest.raises(CheckpointError, match=r"lacks rows of class tables: .*centers.*: 3"):
+        load_tables(tmp_path, blank({"centers": tables()["centers"]}), {})
 
 
 def test_loads_into_the_tensors_of_the_run(tmp_path: Path) -> None:
     """Also into one that an optimizer moves, and from one that is a view with other strides."""
     rows = torch.randn(3, 4)
-    save_tables(tmp_path / "tables", {"classifier": rows.T})
+    save_tables(tmp_path / tables_file(0), {"classifier": rows.T}, {})
     own = torch.zeros(4, 3, requires_grad=True)
     address = own.data_ptr()
-    load_tables(tmp_path / "tables", {"classifier": own})
+    load_tables(tmp_path, {"classifier": own}, {})
     assert torch.equal(own.detach(), rows.T)
     assert own.data_ptr() == address and own.is_leaf and own.grad_fn is None
-
-
-def test_shapes() -> None:
-    assert shapes_of(tables()) == {"centers": [5, 3], "classifier": [5, 3], "classifier.step": []}
 
 
 @pytest.mark.parametrize(
     ("own", "difference"),
     [
-        (tables(num_classes=6), "centers: [5, 3] -> [6, 3]; classifier: [5, 3] -> [6, 3]"),
-        (tables(dim=4), "centers: [5, 3] -> [5, 4]"),
-        ({**tables(), "classifier.momentum": torch.zeros(5, 3)}, "classifier.momentum: absent -> [5, 3]"),
-        ({"centers": tables()["centers"]}, "classifier: [5, 3] -> absent; classifier.step: [] -> absent"),
+        ({"centers": [6, 3], "classifier": [6, 3]}, "centers: [5, 3] -> [6, 3]; classifier: [5, 3] -> [6, 3]"),
+        ({"centers": [5, 4], "classifier": [5, 3]}, "centers: [5, 3] -> [5, 4]"),
+        ({"centers": [5, 3], "classifier": [5, 3], "momentum": [5, 3]}, "momentum: absent -> [5, 3]"),
+        ({"centers": [5, 3]}, "classifier: [5, 3] -> absent"),
     ],
     ids=["classes", "dimension", "more", "fewer"],
 )
-def test_other_tables_are_refused_and_nothing_is_loaded(
-    tmp_path: Path, own: dict[str, Tensor], difference: str
-) -> None:
-    save_tables(tmp_path / "tables", tables())
-    before = {name: bits(tensor) for name, tensor in own.items()}
+def test_other_tables_are_refused(own: dict[str, list[int]], difference: str) -> None:
     with pytest.raises(CheckpointError) as error:
-        load_tables(tmp_path / "tables", own)
-    assert f"{tmp_path / 'tables'} holds other class tables than this run: " in str(error.value)
+        check_shapes({"centers": [5, 3], "classifier": [5, 3]}, own, "the checkpoint")
+    assert "the checkpoint holds other class tables than this run: " in str(error.value)
     assert difference in str(error.value) and "\n" not in str(error.value)
-    assert {name: bits(tensor) for name, tensor in own.items()} == before
 
 
 def test_equal_shapes_pass() -> None:

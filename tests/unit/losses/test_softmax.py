@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from lightning_face.losses import softmax_loss
+from lightning_face.losses import Scoring, softmax_loss
 from tests.oracle import assert_close, softmax_sum
 
 
@@ -15,11 +15,15 @@ def example() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return features, torch.tensor([0, 4, 4, 2, 0, 4]), classifier
 
 
+def softmax(features: torch.Tensor, labels: torch.Tensor, classifier: torch.Tensor) -> torch.Tensor:
+    return softmax_loss(*Scoring().scores(features, labels, classifier))
+
+
 def test_value_and_gradients_equal_the_equation() -> None:
     features, labels, classifier = example()
     inputs = [features.requires_grad_(), classifier.requires_grad_()]
     slow_inputs = [tensor.detach().double().requires_grad_() for tensor in inputs]
-    fast = softmax_loss(inputs[0], labels, inputs[1])
+    fast = softmax(inputs[0], labels, inputs[1])
     slow = softmax_sum(slow_inputs[0], labels, slow_inputs[1])
     assert_close(fast, slow)
     gradients = torch.autograd.grad(fast, inputs)
@@ -29,16 +33,16 @@ def test_value_and_gradients_equal_the_equation() -> None:
 
 def test_is_a_sum_over_samples() -> None:
     features, labels, classifier = example()
-    parts = [softmax_loss(features[i : i + 1], labels[i : i + 1], classifier) for i in range(6)]
-    assert_close(softmax_loss(features, labels, classifier), sum(parts))
+    parts = [softmax(features[i : i + 1], labels[i : i + 1], classifier) for i in range(6)]
+    assert_close(softmax(features, labels, classifier), sum(parts))
 
 
 def test_zero_classifier_costs_log_c_a_sample() -> None:
     features, labels, _ = example()
-    assert_close(softmax_loss(features, labels, torch.zeros(5, 4)), 6 * math.log(5))
+    assert_close(softmax(features, labels, torch.zeros(5, 4)), 6 * math.log(5))
 
 
 def test_huge_logits_stay_finite() -> None:
     features, labels, classifier = example()
-    loss = softmax_loss(features.mul(1e4).requires_grad_(), labels, classifier)
+    loss = softmax(features.mul(1e4).requires_grad_(), labels, classifier)
     assert torch.isfinite(loss)

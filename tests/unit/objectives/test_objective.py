@@ -12,6 +12,7 @@ from lightning_face.objectives.minimum_margin import MinimumMarginConfig, Mode
 from lightning_face.objectives.objective import LossValue, Objective, ObjectiveConfig
 from lightning_face.objectives.softmax import SoftmaxConfig
 from lightning_face.optim.rows import RowOptimizerConfig, RowOptimizerKind
+from lightning_face.tables.placement import Placement
 from tests.oracle import Batch, Oracle, StepOfOracle, assert_close
 
 NUM_CLASSES, DIM = 6, 4
@@ -19,15 +20,19 @@ LEARNING_RATES = (0.2, 0.1, 0.3)
 
 
 def make_config(
-    *, mode: Mode | None = "A", kind: RowOptimizerKind = "sgd", reduction: Reduction = "mean"
+    *,
+    mode: Mode | None = "A",
+    kind: RowOptimizerKind = "sgd",
+    reduction: Reduction = "mean",
+    placement: Placement = "replicated",
 ) -> ObjectiveConfig:
     """All terms, each strong enough to be seen in every gradient."""
     optimizer = RowOptimizerConfig(kind=kind, lr_multiplier=0.5)
     center_rate = 0.01 if mode == "B" else None
     mml = MinimumMarginConfig(weight=0.05, margin=3.0, mode=mode, center_rate=center_rate) if mode else None
     return ObjectiveConfig(
-        SoftmaxConfig(init_std=0.5, reduction=reduction, optimizer=optimizer),
-        CenterConfig(weight=0.3, init_std=0.5, reduction=reduction),
+        SoftmaxConfig(init_std=0.5, reduction=reduction, optimizer=optimizer, placement=placement),
+        CenterConfig(weight=0.3, init_std=0.5, reduction=reduction, placement=placement),
         mml,
     )
 
@@ -94,13 +99,15 @@ def assert_run_equals_oracle(config: ObjectiveConfig, accumulation: int = 1) -> 
 @pytest.mark.parametrize("accumulation", [1, 2])
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize("mode", ["A", "B", "C"])
-def test_all_terms_equal_the_oracle(mode: Mode, reduction: Reduction, accumulation: int) -> None:
-    assert_run_equals_oracle(make_config(mode=mode, reduction=reduction), accumulation)
+@pytest.mark.parametrize("placement", ["replicated", "sharded"])
+def test_all_terms_equal_the_oracle(placement: Placement, mode: Mode, reduction: Reduction, accumulation: int) -> None:
+    assert_run_equals_oracle(make_config(mode=mode, reduction=reduction, placement=placement), accumulation)
 
 
 @pytest.mark.parametrize("accumulation", [1, 2])
-def test_adamw_equals_the_oracle(accumulation: int) -> None:
-    assert_run_equals_oracle(make_config(kind="adamw"), accumulation)
+@pytest.mark.parametrize("placement", ["replicated", "sharded"])
+def test_adamw_equals_the_oracle(placement: Placement, accumulation: int) -> None:
+    assert_run_equals_oracle(make_config(kind="adamw", placement=placement), accumulation)
 
 
 def test_mean_over_pairs_equals_the_oracle() -> None:

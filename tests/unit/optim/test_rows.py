@@ -1,5 +1,6 @@
 """RowOptimizer against torch.optim, bit for bit, also from a state saved midway."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -31,6 +32,11 @@ def start() -> tuple[Tensor, list[Tensor]]:
     return rows, gradients
 
 
+def whole(gradient: Tensor) -> list[tuple[slice, Tensor]]:
+    """The gradient of all rows in one part."""
+    return [(slice(None), gradient)]
+
+
 def reference_rows(config: RowOptimizerConfig) -> list[Tensor]:
     """The rows after each step of torch.optim."""
     rows, gradients = start()
@@ -56,7 +62,7 @@ def test_equals_torch_bit_for_bit(config: RowOptimizerConfig) -> None:
     rows, gradients = start()
     optimizer = RowOptimizer(config, rows)
     for step, expected in enumerate(reference_rows(config)):
-        optimizer.step(rows, gradients[step], learning_rate(step))
+        optimizer.step(rows, whole(gradients[step]), learning_rate(step))
         assert torch.equal(rows, expected)
 
 
@@ -65,7 +71,7 @@ def test_equals_torch_from_a_state_saved_midway(config: RowOptimizerConfig) -> N
     rows, gradients = start()
     optimizer = RowOptimizer(config, rows)
     for step in range(3):
-        optimizer.step(rows, gradients[step], learning_rate(step))
+        optimizer.step(rows, whole(gradients[step]), learning_rate(step))
     saved_rows = rows.clone()
     saved_state = {key: value.clone() for key, value in optimizer.state().items()}
 
@@ -74,7 +80,7 @@ def test_equals_torch_from_a_state_saved_midway(config: RowOptimizerConfig) -> N
     for key, value in resumed.state().items():
         value.copy_(saved_state[key])
     for step in range(3, NUM_STEPS):
-        resumed.step(saved_rows, gradients[step], learning_rate(step))
+        resumed.step(saved_rows, whole(gradients[step]), learning_rate(step))
     assert torch.equal(saved_rows, reference_rows(config)[-1])
 
 
@@ -85,8 +91,26 @@ def test_rows_are_independent_so_shards_agree_with_the_whole(config: RowOptimize
     optimizers = [RowOptimizer(config, shard) for shard in shards]
     for step, gradient in enumerate(gradients):
         for optimizer, shard, part in zip(optimizers, shards, (gradient[:5], gradient[5:]), strict=True):
-            optimizer.step(shard, part, learning_rate(step))
+            optimizer.step(shard, whole(part), learning_rate(step))
     assert torch.equal(torch.cat(shards), reference_rows(config)[-1])
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_a_step_may_come_in_parts(config: RowOptimizerConfig) -> None:
+    """Each part is applied before the gradient of the next one is asked for, and a step counts once."""
+    rows, gradients = start()
+    optimizer = RowOptimizer(config, rows)
+
+    def parts(gradient: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        before = rows.clone()
+        for part in (slice(0, 4), slice(4, 9), slice(9, 13)):
+            assert torch.equal(rows[part], before[part])
+            yield part, gradient[part]
+            assert not torch.equal(rows[part], before[part])
+
+    for step, expected in enumerate(reference_rows(config)):
+        optimizer.step(rows, parts(gradients[step]), learning_rate(step))
+        assert torch.equal(rows, expected)
 
 
 @pytest.mark.parametrize("config", CONFIGS)
@@ -96,7 +120,7 @@ def test_works_in_place_and_only_reads_the_gradient(config: RowOptimizerConfig) 
     address, gradient = rows.data_ptr(), gradients[1].clone()
     state_addresses = {key: value.data_ptr() for key, value in optimizer.state().items()}
     for _ in range(2):
-        optimizer.step(rows, gradient, 0.1)
+        optimizer.step(rows, whole(gradient), 0.1)
     assert rows.data_ptr() == address
     assert torch.equal(gradient, gradients[1])
     assert {key: value.data_ptr() for key, value in optimizer.state().items()} == state_addresses
@@ -105,7 +129,7 @@ def test_works_in_place_and_only_reads_the_gradient(config: RowOptimizerConfig) 
 def test_first_momentum_is_the_gradient() -> None:
     rows, gradients = start()
     optimizer = RowOptimizer(RowOptimizerConfig(weight_decay=0.0), rows)
-    optimizer.step(rows, gradients[0], 0.1)
+    optimizer.step(rows, whole(gradients[0]), 0.1)
     assert torch.equal(optimizer.state()["momentum_buffer"], gradients[0])
 
 
@@ -125,10 +149,10 @@ def test_state_names() -> None:
 def test_multiplier_scales_the_rate(kind: RowOptimizerKind) -> None:
     rows, gradients = start()
     other = rows.clone()
-    RowOptimizer(RowOptimizerConfig(kind=kind, lr_multiplier=4.0), rows).step(rows, gradients[0], 0.1)
-    RowOptimizer(RowOptimizerConfig(kind=kind), other).step(other, gradients[0], 0.4)
+    RowOptimizer(RowOptimizerConfig(kind=kind, lr_multiplier=4.0), rows).step(rows, whole(gradients[0]), 0.1)
+    RowOptimizer(RowOptimizerConfig(kind=kind), other).step(other, whole(gradients[0]), 0.4)
     assert torch.equal(rows, other)
-    RowOptimizer(RowOptimizerConfig(kind=kind, lr_multiplier=0.0), rows).step(rows, gradients[1], 0.1)
+    RowOptimizer(RowOptimizerConfig(kind=kind, lr_multiplier=0.0), rows).step(rows, whole(gradients[1]), 0.1)
     assert torch.equal(rows, other)
 
 

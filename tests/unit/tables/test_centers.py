@@ -3,72 +3,87 @@
 import pytest
 import torch
 
-from lightning_face.tables.centers import ReplicatedCenters
+from lightning_face.distributed.batch import GlobalBatch
+from lightning_face.tables.centers import Centers
+from lightning_face.tables.placement import Placement, make_centers
 from tests.oracle import assert_close, moved
 
 
-def make_centers(rate: float = 0.5) -> ReplicatedCenters:
-    return ReplicatedCenters(6, 3, rate=rate, init_std=1.0, seed=2, device=torch.device("cpu"))
+@pytest.fixture(params=["replicated", "sharded"])
+def table(request: pytest.FixtureRequest) -> Centers:
+    placement: Placement = request.param
+    return make_centers(placement, 6, 3, rate=0.5, init_std=1.0, seed=2, device=torch.device("cpu"))
+
+
+def observed(table: Centers, features: torch.Tensor, labels: list[int], differentiable: bool = False) -> torch.Tensor:
+    """Observe a batch; where its centers will move to."""
+    batch = GlobalBatch(features, torch.tensor(labels))
+    return table.moved(table.observe(batch, differentiable=differentiable))
 
 
 def some_features(count: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(count, 3, generator=torch.Generator().manual_seed(seed))
 
 
-def test_observe_tells_where_step_will_move_the_rows() -> None:
-    table, labels = make_centers(), torch.tensor([4, 0, 4])
-    before = table.rows_CD.clone()
-    announced = table.observe(some_features(3), labels, differentiable=False)
-    assert torch.equal(table.rows_CD, before)
+def test_observe_tells_where_step_will_move_the_rows(table: Centers) -> None:
+    before = table.rows_HD.clone()
+    announced = observed(table, some_features(3), [4, 0, 4])
+    assert torch.equal(table.rows_HD, before)
     assert table.step().tolist() == [0, 4]
-    assert torch.equal(table.rows_CD[[0, 4]], announced)
+    assert torch.equal(table.rows_HD[[0, 4]], announced)
     absent = [1, 2, 3, 5]
-    assert torch.equal(table.rows_CD[absent], before[absent])
+    assert torch.equal(table.rows_HD[absent], before[absent])
 
 
-def test_several_batches_move_the_centers_once_by_all_their_samples() -> None:
-    table = make_centers()
-    batches = [(some_features(3, 1), torch.tensor([4, 0, 4])), (some_features(3, 2), torch.tensor([4, 2, 2]))]
-    expected = moved(table.rows_CD.double(), [(x.double(), y) for x, y in batches], table.rate)
+def test_several_batches_move_the_centers_once_by_all_their_samples(table: Centers) -> None:
+    batches = [(some_features(3, 1), [4, 0, 4]), (some_features(3, 2), [4, 2, 2])]
+    expected = moved(table.rows_HD.double(), [(x.double(), torch.tensor(y)) for x, y in batches], table.rate)
     for features, labels in batches:
-        table.observe(features, labels, differentiable=False)
+        observed(table, features, labels)
     classes = table.step()
     assert classes.tolist() == list(expected)
-    assert_close(table.rows_CD[classes], torch.stack(list(expected.values())))
+    assert_close(table.rows_HD[classes], torch.stack(list(expected.values())))
 
 
-def test_a_step_forgets_what_it_observed() -> None:
-    table = make_centers()
+def test_a_step_forgets_what_it_observed(table: Centers) -> None:
     for seed in range(2):
-        before = table.rows_CD.double()
-        features, labels = some_features(2, seed), torch.tensor([seed, 3])
-        table.observe(features, labels, differentiable=False)
+        before = table.rows_HD.double()
+        features, labels = some_features(2, seed), [seed, 3]
+        observed(table, features, labels)
         classes = table.step()
-        expected = moved(before, [(features.double(), labels)], table.rate)
-        assert_close(table.rows_CD[classes], torch.stack(list(expected.values())))
+        expected = moved(before, [(features.double(), torch.tensor(labels))], table.rate)
+        assert_close(table.rows_HD[classes], torch.stack(list(expected.values())))
 
 
 @pytest.mark.parametrize("differentiable", [True, False])
-def test_gradient_flows_only_where_asked(differentiable: bool) -> None:
-    table, features = make_centers(), some_features(2).requires_grad_()
-    announced = table.observe(features, torch.tensor([1, 1]), differentiable=differentiable)
+def test_gradient_flows_only_where_asked(table: Centers, differentiable: bool) -> None:
+    features = some_features(2).requires_grad_()
+    announced = observed(table, features, [1, 1], differentiable)
     assert announced.requires_grad == differentiable
     if differentiable:
         announced.sum().backward()
         assert_close(features.grad, torch.full((2, 3), 0.5 / 3))
     table.step()
-    assert not table.rows_CD.requires_grad
+    assert not table.rows_HD.requires_grad
 
 
-def test_of_gives_each_sample_its_center() -> None:
-    table = make_centers()
-    assert torch.equal(table.of(torch.tensor([5, 0, 5])), table.rows_CD[[5, 0, 5]])
+def test_pairs_give_each_sample_its_center(table: Centers) -> None:
+    batch = GlobalBatch(some_features(3), torch.tensor([5, 0, 5]))
+    features, centers = table.pairs(batch)
+    assert torch.equal(features, batch.features_BD)
+    assert torch.equal(centers, table.rows_HD[[5, 0, 5]])
 
 
-def test_state_is_the_table_itself() -> None:
-    table = make_centers()
+def test_rows_are_given_and_assigned_by_class(table: Centers) -> None:
+    before, classes = table.rows_HD.clone(), torch.tensor([1, 4])
+    table.assign(classes, table.rows_of(classes) + 1.0)
+    assert torch.equal(table.rows_HD[classes], before[classes] + 1.0)
+    assert torch.equal(table.rows_HD[[0, 2, 3, 5]], before[[0, 2, 3, 5]])
+
+
+def test_state_is_the_table_itself(table: Centers) -> None:
     table.state()["centers"].fill_(7.0)
-    table.observe(torch.full((1, 3), 7.0), torch.tensor([2]), differentiable=False)
+    observed(table, torch.full((1, 3), 7.0), [2])
     table.step()
-    assert (table.rows_CD == 7.0).all()
-    assert table.state()["centers"].data_ptr() == table.rows_CD.data_ptr()
+    assert (table.rows_HD == 7.0).all()
+    assert table.state()["centers"].data_ptr() == table.rows_HD.data_ptr()

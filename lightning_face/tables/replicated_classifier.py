@@ -3,7 +3,9 @@
 import torch
 from torch import Tensor
 
+from lightning_face.distributed.batch import GlobalBatch
 from lightning_face.distributed.collectives import all_reduce_sum_
+from lightning_face.losses import Scoring
 from lightning_face.optim.rows import RowOptimizer, RowOptimizerConfig
 from lightning_face.tables.initial import initial_rows
 
@@ -36,12 +38,16 @@ class ReplicatedClassifier:
         self.rows_CD = rows.requires_grad_()
         self._optimizer = RowOptimizer(optimizer, rows)
 
+    def scores(self, batch: GlobalBatch, scoring: Scoring) -> tuple[Tensor, Tensor]:
+        """Score this rank's samples against all classes, see `Scoring.scores`."""
+        return scoring.scores(batch.features_BD, batch.labels_B, self.rows_CD)
+
     @torch.no_grad()
     def step(self, learning_rate: float) -> None:
         """Add the ranks' gradients up and move the rows; forgets the gradient."""
         if self.rows_CD.grad is None:
             return
-        self._optimizer.step(self.rows_CD, all_reduce_sum_(self.rows_CD.grad), learning_rate)
+        self._optimizer.step(self.rows_CD, [(slice(None), all_reduce_sum_(self.rows_CD.grad))], learning_rate)
         self.rows_CD.grad = None
 
     def state(self) -> dict[str, Tensor]:

@@ -1,0 +1,41 @@
+"""The batch that a step sees: this rank's samples, and everyone's."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from torch import Tensor
+
+from lightning_face.distributed.collectives import all_gather_rows, gather_rows
+from lightning_face.distributed.world import rank
+
+# Shapes: B samples of this rank, G of all ranks, D embedding dimension.
+
+
+@dataclass(frozen=True)
+class GlobalBatch:
+    """One micro-batch; every rank has equally many samples.
+
+    What is gathered is gathered once, when it is first asked for; ranks ask in the same order.
+
+    Args:
+        features_BD: float32; their gradient is already scaled for the engine's average over ranks.
+        labels_B: int64.
+    """
+
+    features_BD: Tensor
+    labels_B: Tensor
+
+    @property
+    def own(self) -> slice:
+        """Where this rank's samples stand among those of all ranks."""
+        return slice(rank() * len(self.labels_B), (rank() + 1) * len(self.labels_B))
+
+    @cached_property
+    def features_GD(self) -> Tensor:
+        """Features of all ranks, in rank order; their gradients return by one reduce-scatter."""
+        return gather_rows(self.features_BD)
+
+    @cached_property
+    def labels_G(self) -> Tensor:
+        """Labels of all ranks, in rank order."""
+        return all_gather_rows(self.labels_B)

@@ -1,0 +1,65 @@
+"""Scores of samples: the value of the own class, and all other classes, the negatives, as one number."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+# Shapes: B samples, D embedding dimension, R classes.
+
+Elementwise = Callable[[Tensor, Tensor], Tensor]
+"""Logits (B, R) of negatives from their values (B, R) and those of the samples' own classes (B, 1)."""
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How features and rows become values, and values of negatives become logits.
+
+    Rows are (R, D), or (R, K, D) for K rows per class: a class's value is then the largest of its rows' (sub-centers,
+    Deng et al., ECCV 2020).
+
+    Args:
+        unit_rows: rows are normalised first; with unit features the values are cosines.
+        negatives: logits of negatives; None takes their values.
+    """
+
+    unit_rows: bool = False
+    negatives: Elementwise | None = None
+
+    def values(self, features_BD: Tensor, rows: Tensor) -> Tensor:
+        """Values (B, R) of all pairs."""
+        products = features_BD @ self._directions(rows).flatten(0, -2).T
+        return products if rows.ndim == 2 else products.unflatten(1, rows.shape[:2]).amax(2)
+
+    def best_rows(self, features_BD: Tensor, rows: Tensor) -> Tensor:
+        """The row (B, D) that sample i's value with class i of (B, D) or (B, K, D) comes from."""
+        directions = self._directions(rows)
+        if rows.ndim == 2:
+            return directions
+        best_B = torch.einsum("bd,bkd->bk", features_BD, directions).argmax(1)
+        return directions[torch.arange(len(best_B), device=rows.device), best_B]
+
+    def logits(self, values_BR: Tensor, targets_B: Tensor) -> Tensor:
+        """Logits (B, R) as if every class were a negative."""
+        return values_BR if self.negatives is None else self.negatives(values_BR, targets_B.unsqueeze(1))
+
+    def _directions(self, rows: Tensor) -> Tensor:
+        return F.normalize(rows, dim=-1) if self.unit_rows else rows
+
+    def scores(self, features_BD: Tensor, labels_B: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Value of each sample's own class, and log-sum-exp of its negatives' logits; all logits at once.
+
+        Args:
+            features_BD: floating point.
+            labels_B: int64 in [0, R).
+            rows: of all classes, the features' dtype.
+
+        Returns:
+            Two tensors (B,); the second is -inf where there is a single class.
+        """
+        values_BR = self.values(features_BD, rows)
+        targets_B = values_BR.gather(1, labels_B.unsqueeze(1)).squeeze(1)
+        logits_BR = self.logits(values_BR, targets_B).scatter(1, labels_B.unsqueeze(1), -torch.inf)
+        return targets_B, logits_BR.logsumexp(1)

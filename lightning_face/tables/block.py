@@ -1,0 +1,8 @@
+"""Which rows of a sharded class table a rank owns."""
+
+from lightning_face.distributed.world import rank, world_size
+
+
+def own_classes(num_classes: int) -> range:
+    """The neighbouring classes whose rows this rank owns; sizes differ by at most one, none where C < W."""
+    return range(num_classes * rank() // world_size(), num_classes * (rank() + 1) // world_size())

@@ -1,0 +1,32 @@
+"""Where the rows of a class table are: all on every rank, or shared out over the ranks."""
+
+from typing import Any, Literal
+
+from lightning_face.tables.centers import Centers
+from lightning_face.tables.replicated_centers import ReplicatedCenters
+from lightning_face.tables.replicated_classifier import ReplicatedClassifier
+from lightning_face.tables.sharded_centers import ShardedCenters
+from lightning_face.tables.sharded_classifier import ShardedClassifier
+
+Placement = Literal["auto", "replicated", "sharded"]
+Classifier = ReplicatedClassifier | ShardedClassifier
+
+SMALL_TABLE_BYTES = 2**25
+"""Up to 32 MiB of rows, 16,384 classes of 512 numbers, `auto` keeps a copy on every rank."""
+
+
+def is_sharded(placement: Placement, num_classes: int, dim: int) -> bool:
+    """Whether a float32 table is shared out; the answer depends on nothing that changes when a run goes on."""
+    return placement == "sharded" or (placement == "auto" and 4 * num_classes * dim > SMALL_TABLE_BYTES)
+
+
+def make_classifier(placement: Placement, num_classes: int, dim: int, **options: Any) -> Classifier:
+    """The classifier; see `ShardedClassifier` for the options."""
+    kind = ShardedClassifier if is_sharded(placement, num_classes, dim) else ReplicatedClassifier
+    return kind(num_classes, dim, **options)
+
+
+def make_centers(placement: Placement, num_classes: int, dim: int, **options: Any) -> Centers:
+    """The centers; see `Centers` for the options."""
+    kind = ShardedCenters if is_sharded(placement, num_classes, dim) else ReplicatedCenters
+    return kind(num_classes, dim, **options)

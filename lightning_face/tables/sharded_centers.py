@@ -1,0 +1,40 @@
+"""Class centers with each row on one rank."""
+
+from typing import Any
+
+from torch import Tensor
+
+from lightning_face.distributed.batch import GlobalBatch
+from lightning_face.distributed.collectives import all_reduce_sum_
+from lightning_face.losses import class_sums
+from lightning_face.tables.block import own_classes
+from lightning_face.tables.centers import Centers
+
+
+class ShardedCenters(Centers):
+    """Each rank holds the rows of its own classes; no row moves but, for MML, those of a batch's classes.
+
+    Args:
+        num_classes: C.
+        dim: D.
+        options: see `Centers`.
+    """
+
+    def __init__(self, num_classes: int, dim: int, **options: Any) -> None:
+        super().__init__(num_classes, own_classes(num_classes), dim, **options)
+
+    def pairs(self, batch: GlobalBatch) -> tuple[Tensor, Tensor]:
+        """See `Centers.pairs`: each rank answers for the samples of its own classes."""
+        is_held_G, places = self._places(batch.labels_G)
+        return batch.features_GD[is_held_G], self.rows_HD[places]
+
+    def rows_of(self, classes_U: Tensor) -> Tensor:
+        """See `Centers.rows_of`; one reduction of (U, D)."""
+        is_held_U, places = self._places(classes_U)
+        rows_UD = self.rows_HD.new_zeros((len(classes_U), self.rows_HD.shape[1]))
+        rows_UD[is_held_U] = self.rows_HD[places]
+        return all_reduce_sum_(rows_UD)
+
+    def _sums(self, batch: GlobalBatch, num_classes: int, slots_G: Tensor, differentiable: bool) -> Tensor:
+        features_GD = batch.features_GD if differentiable else batch.features_GD.detach()
+        return class_sums(features_GD, slots_G, num_classes)

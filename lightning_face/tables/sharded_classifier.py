@@ -1,0 +1,130 @@
+"""The table of classifier weights, each rank with the rows of its own classes."""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_face.distributed.batch import GlobalBatch
+from lightning_face.distributed.collectives import all_reduce_max_, all_reduce_sum_
+from lightning_face.losses import Scoring
+from lightning_face.losses.chunked import Chunk, Negatives, Scored, row_gradient
+from lightning_face.optim.rows import RowOptimizer, RowOptimizerConfig
+from lightning_face.tables.block import own_classes
+from lightning_face.tables.initial import initial_rows
+
+# Shapes: G global batch, D embedding dimension, C classes, H of them held by this rank.
+
+LOGITS_AT_ONCE = 2**20
+"""Numbers in a chunk of logits: 4 MB, which a few arrays of leave in a core's cache."""
+
+
+class ShardedClassifier:
+    """Classifier weights (C, D) float32, of which this rank holds the rows of its own classes and their optimizer.
+
+    Per step the ranks exchange a few numbers for each sample; no row moves. Neither logits nor a gradient of the whole
+    table are ever stored: `step` computes each chunk's gradient, applies it and drops it.
+
+    Args:
+        num_classes: C.
+        dim: D.
+        optimizer: of the rows.
+        init_std: standard deviation of the initial rows.
+        seed: of the initial rows.
+        device: of the rows.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        dim: int,
+        *,
+        optimizer: RowOptimizerConfig,
+        init_std: float,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self.held = own_classes(num_classes)
+        rows = initial_rows("classes", self.held.start, len(self.held), dim, std=init_std, seed=seed)
+        self.rows_HD = rows.to(device)
+        self._optimizer = RowOptimizer(optimizer, self.rows_HD)
+        self._pending: list[Scored] = []
+
+    def scores(self, batch: GlobalBatch, scoring: Scoring) -> tuple[Tensor, Tensor]:
+        """Score this rank's samples against all classes, see `Scoring.scores`; every rank calls.
+
+        Once the gradients of both results are known, the batch is remembered for `step`.
+        """
+        targets_G, negatives_G = _Score.apply(batch.features_GD, batch.labels_G, self, scoring)
+        return targets_G[batch.own], negatives_G[batch.own]
+
+    @torch.no_grad()
+    def step(self, learning_rate: float) -> None:
+        """Move the rows once for all batches scored since the last step (several under accumulation)."""
+        if self._pending:
+            self._optimizer.step(self.rows_HD, self._gradients(), learning_rate)
+            self._pending.clear()
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything a checkpoint holds, by name; loading copies into these tensors."""
+        state = {f"classifier.{name}": value for name, value in self._optimizer.state().items()}
+        return {"classifier": self.rows_HD, **state}
+
+    def own_rows(self, features_GD: Tensor, labels_G: Tensor, scoring: Scoring) -> Tensor:
+        """The row (G, D) that decides each sample's value with its own class, zeros where another rank owns it."""
+        places_G = labels_G - self.held.start
+        is_own_G = (places_G >= 0) & (places_G < len(self.held))
+        rows_GD = torch.zeros_like(features_GD)
+        rows_GD[is_own_G] = scoring.best_rows(features_GD[is_own_G], self.rows_HD[places_G[is_own_G]])
+        return rows_GD
+
+    def chunks(self, labels_G: Tensor) -> Iterator[tuple[slice, Chunk]]:
+        """The own rows in parts, each with as many as the logits of a batch allow."""
+        size = max(1, LOGITS_AT_ONCE // len(labels_G))
+        for start in range(0, len(self.held), size):
+            part = slice(start, start + size)
+            yield part, Chunk(self.rows_HD[part], labels_G - (self.held.start + start))
+
+    def remember(self, scored: Scored) -> None:
+        """Take a batch into account in the next `step`."""
+        self._pending.append(scored)
+
+    def _gradients(self) -> Iterator[tuple[slice, Tensor]]:
+        """The gradient of every part of the own rows, added up over the remembered batches."""
+        every_chunk = [self.chunks(scored.labels_G) for scored in self._pending]
+        for chunks in zip(*every_chunk, strict=True):
+            gradients = [row_gradient(chunk, scored) for (_, chunk), scored in zip(chunks, self._pending, strict=True)]
+            yield chunks[0][0], sum(gradients[1:], start=gradients[0])
+
+
+class _Score(torch.autograd.Function):
+    """The scores of a global batch, the same on every rank; each rank's gradient flows through its own rows."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, features_GD: Tensor, labels_G: Tensor, table: ShardedClassifier, scoring: Scoring
+    ) -> tuple[Tensor, Tensor]:
+        own_rows_GD = table.own_rows(features_GD, labels_G, scoring)
+        targets_G = all_reduce_sum_((features_GD * own_rows_GD).sum(1))
+        negatives = Negatives(features_GD, targets_G, scoring)
+        for _, chunk in table.chunks(labels_G):
+            negatives.add(chunk)
+        negatives.rescale(all_reduce_max_(negatives.largest_G.clone()))
+        sum_G, target_pull_G = all_reduce_sum_(torch.stack([negatives.sum_G, negatives.target_pull_G]))
+        sum_G = sum_G.clamp_min(torch.finfo(sum_G.dtype).tiny)  # a single class has no negatives
+        negatives_G = negatives.largest_G + sum_G.log()
+        ctx.table, ctx.scored = table, partial(Scored, features_GD, labels_G, scoring, targets_G, negatives_G)
+        ctx.pulls = own_rows_GD, negatives.pull_GD / sum_G.unsqueeze(1), target_pull_G / sum_G
+        return targets_G, negatives_G
+
+    @staticmethod
+    def backward(ctx: Any, *gradients_G: Tensor) -> tuple[Tensor, None, None, None]:
+        target_gradient_G, negatives_gradient_G = all_reduce_sum_(torch.stack(gradients_G))
+        own_rows_GD, pull_GD, target_pull_G = ctx.pulls
+        # A negative's logit may depend on the value of the own class: then so does their sum.
+        target_gradient_G = target_gradient_G + negatives_gradient_G * target_pull_G
+        ctx.table.remember(ctx.scored(target_gradient_G, negatives_gradient_G))
+        gradient_GD = target_gradient_G.unsqueeze(1) * own_rows_GD + negatives_gradient_G.unsqueeze(1) * pull_GD
+        return gradient_GD, None, None, None
