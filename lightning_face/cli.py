@@ -26,6 +26,7 @@ from lightning_face.checkpoint.directory import (
 )
 from lightning_face.data.datamodule import FaceDataModule
 from lightning_face.data.position import Position
+from lightning_face.engines.choice import check_engine_can_load
 from lightning_face.errors import CheckpointError, ConfigError
 from lightning_face.files import write_atomically
 from lightning_face.loggers import CsvLogger, WandbConfig, make_loggers
@@ -103,6 +104,7 @@ class FaceCLI(LightningCLI):
         if checkpoint is None:
             raise CheckpointError(f"{run_dir} has no checkpoint to evaluate: run `fit` first, or give --ckpt_path")
         check_same_options(checkpoint, kept_options(self._options()), only=("model.backbone", "data.image_size"))
+        check_engine_can_load(checkpoint, describe(checkpoint), self.trainer.engine, self.trainer.world_size)
         if self.subcommand != "predict":
             self._callback(Verification).read_pairs(self.datamodule)
             if not self.datamodule.verification:
@@ -128,6 +130,7 @@ class FaceCLI(LightningCLI):
         description = describe(checkpoint)
         position: Position = self.datamodule.position
         position.resumed_from(description.position)
+        check_engine_can_load(checkpoint, description, self.trainer.engine, self.trainer.world_size)
         check_same_options(checkpoint, self.trainer.saved_options)
         rank_zero_info(f"{self.trainer.run_dir}: going on from {checkpoint}")
         return description.step

@@ -19,6 +19,8 @@ from lightning_face.checkpoint.tables import check_shapes, load_tables
 from lightning_face.data.faces import FaceBatch
 from lightning_face.distributed.agreement import check_same_on_all_ranks
 from lightning_face.distributed.batchnorm import average_batchnorm_statistics
+from lightning_face.engines.fully_sharded import FullyShardedStrategy
+from lightning_face.engines.zero import ZeroStrategy
 from lightning_face.errors import ConfigError, NonFiniteLossError
 from lightning_face.hashing import seed_of
 from lightning_face.models import build_backbone
@@ -108,6 +110,11 @@ class FaceModule(LightningModule):
             device=self.trainer.strategy.root_device,
         )
 
+    def configure_model(self) -> None:
+        """Let the engine share the backbone out."""
+        if isinstance(self.trainer.strategy, FullyShardedStrategy | ZeroStrategy):
+            self.trainer.strategy.prepare(self.backbone)
+
     def _check_ranks_agree(self) -> None:
         """Before the first step: folders that are not shared would train another run on every node, unseen."""
         checkpoint = self.trainer.ckpt_path
@@ -140,7 +147,11 @@ class FaceModule(LightningModule):
     ) -> None:
         """Step the engine, then the tables with the learning rate that it used, then remember the position."""
         learning_rate = optimizer.param_groups[0]["lr"]
+        # DeepSpeed accumulates by itself, and is called for every micro-batch.
+        is_accumulating = self.trainer.fit_loop._should_accumulate()
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        if is_accumulating:
+            return
         self.objective.step(learning_rate)
         average_batchnorm_statistics(self.backbone)
         self.log("train/learning_rate", learning_rate)

@@ -7,10 +7,11 @@ import torch
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.strategies import DDPStrategy
 
-from lightning_face.checkpoint.directory import DENSE_FILE, Description, make_partial, publish, seal
+from lightning_face.checkpoint.directory import DENSE_FILE, Description, files_under, make_partial, publish, seal
 from lightning_face.checkpoint.tables import save_tables, tables_file
 from lightning_face.data.datamodule import FaceDataModule
 from lightning_face.distributed.agreement import any_rank, gather_objects
+from lightning_face.engines.choice import engine_of, held_weights, make_strategy
 from lightning_face.errors import ConfigError, NonFiniteLossError
 from lightning_face.objectives.objective import Objective
 
@@ -37,9 +38,6 @@ def _refuse_what_breaks_the_promises(options: dict[str, Any]) -> None:
             f"trainer.precision must be 32-true or bf16-mixed, got {precision}: loss scaling would not reach the class"
             " tables"
         )
-    strategy = options.get("strategy", "auto")
-    if isinstance(strategy, str) and strategy not in ("auto", "ddp"):
-        raise ConfigError(f"trainer.strategy must be auto or ddp, got {strategy}")
 
 
 class FaceTrainer(Trainer):
@@ -57,8 +55,13 @@ class FaceTrainer(Trainer):
             if kwargs.setdefault(name, needed) != needed:
                 raise ConfigError(f"trainer.{name} must be {needed}: the order of data is our own; leave it out")
         _refuse_what_breaks_the_promises(kwargs)
+        name = kwargs.get("strategy", "auto")
+        if isinstance(name, str):
+            on_cpu = kwargs.get("accelerator") == "cpu" or not torch.cuda.is_available()
+            kwargs["strategy"] = make_strategy(name, on_cpu=on_cpu)
         super().__init__(*args, **kwargs)
         self.saved_options: dict[str, Any] = {}
+        self.engine = engine_of(self.strategy)
         if isinstance(self.strategy, DDPStrategy):
             # Rank 0's BatchNorm statistics would overwrite the average over ranks that the module keeps.
             self.strategy._ddp_kwargs.setdefault("broadcast_buffers", False)
@@ -75,7 +78,7 @@ class FaceTrainer(Trainer):
 
     def _check_finite_weights(self, checkpoint: Path) -> None:
         """Never replace a good checkpoint by a broken one; where a rank finds something, all stop here."""
-        tensors = [*self.lightning_module.state_dict().values(), *self._objective.state().values()]
+        tensors = [*held_weights(self.lightning_module), *self._objective.state().values()]
         if any_rank(not all(bool(torch.isfinite(tensor).all()) for tensor in tensors)):
             raise NonFiniteLossError(
                 f"weights are not finite at step {self.global_step}, {checkpoint.name} is not saved; the checkpoint"
@@ -111,6 +114,8 @@ class FaceTrainer(Trainer):
                 position=self.datamodule.position.state(),
                 tables=self._objective.shapes(),
                 options=self.saved_options,
+                engine=self.engine,
+                num_ranks=self.world_size,
                 files={name: file for files in every_rank for name, file in files.items()},
             )
             publish(partial, final, description)
@@ -122,5 +127,8 @@ class FaceTrainer(Trainer):
         own = tables if self.is_global_zero else {name: tables[name] for name in held}
         if own:
             save_tables(partial / tables_file(self.global_rank), own, held)
-        names = ([DENSE_FILE] if self.is_global_zero else []) + ([tables_file(self.global_rank)] if own else [])
+        names = [tables_file(self.global_rank)] if own else []
+        if self.is_global_zero:
+            # One file, or DeepSpeed's folder of files from all ranks, which are written by now.
+            names += files_under(partial, DENSE_FILE)
         return {name: seal(partial / name) for name in names}

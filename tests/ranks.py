@@ -73,7 +73,9 @@ class _Worker:
 _idle: list[_Worker] = []
 
 
-def run_ranks(function: Callable[..., Any], num_ranks: int, *args: Any, timeout_s: float = 120.0) -> list[Any]:
+def run_ranks(
+    function: Callable[..., Any], num_ranks: int, *args: Any, timeout_s: float = 120.0, fresh: bool = False
+) -> list[Any]:
     """Call `function(*args)` on every rank of a new gloo process group.
 
     Args:
@@ -81,6 +83,7 @@ def run_ranks(function: Callable[..., Any], num_ranks: int, *args: Any, timeout_
         num_ranks: processes.
         args: picklable, the same for all ranks.
         timeout_s: for the call; starting the processes is not counted.
+        fresh: in processes that have run nothing before and will run nothing after, for libraries that keep state.
 
     Returns:
         What it returned on each rank, in rank order.
@@ -88,7 +91,7 @@ def run_ranks(function: Callable[..., Any], num_ranks: int, *args: Any, timeout_
     Raises:
         RankError: with the traceback of the rank that failed first, or the ranks that did not come back in time.
     """
-    workers = _take(num_ranks)
+    workers = _start(num_ranks) if fresh else _take(num_ranks)
     try:
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             for rank, worker in enumerate(workers):
@@ -96,19 +99,30 @@ def run_ranks(function: Callable[..., Any], num_ranks: int, *args: Any, timeout_
                 worker.send(job)
             return _collect(workers, time.monotonic() + timeout_s)
     finally:
+        for worker in workers:
+            worker.busy = worker.busy or fresh
         _put_back(workers)
 
 
 def _take(num_workers: int) -> list[_Worker]:
-    """Idle workers, and new ones where there are too few; new ones start together."""
+    """Idle workers, and new ones where there are too few."""
     workers = [_idle.pop() for _ in range(min(num_workers, len(_idle)))]
-    new = [_Worker() for _ in range(num_workers - len(workers))]
     try:
-        _collect(new, time.monotonic() + START_TIMEOUT_S)
+        return workers + _start(num_workers - len(workers))
     except BaseException:
-        _put_back(workers + new)
+        _put_back(workers)
         raise
-    return workers + new
+
+
+def _start(num_workers: int) -> list[_Worker]:
+    """New workers; they start together."""
+    workers = [_Worker() for _ in range(num_workers)]
+    try:
+        _collect(workers, time.monotonic() + START_TIMEOUT_S)
+    except BaseException:
+        _put_back(workers)
+        raise
+    return workers
 
 
 def _put_back(workers: list[_Worker]) -> None:

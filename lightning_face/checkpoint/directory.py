@@ -37,6 +37,8 @@ class Description:
         tables: shape of each tensor of the class tables, over all ranks.
         options: options of the run that must not change when it goes on, by dotted name.
         files: length and sha256 of each file, by name.
+        engine: that saved it.
+        num_ranks: that saved it.
     """
 
     step: int
@@ -44,6 +46,8 @@ class Description:
     tables: dict[str, list[int]]
     options: dict[str, Any]
     files: dict[str, dict[str, int | str]]
+    engine: str
+    num_ranks: int
     version: int = VERSION
 
 
@@ -66,6 +70,13 @@ def seal(path: Path) -> dict[str, int | str]:
     """Flush a written file to the disk; its length and sha256."""
     flush(path)
     return {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+
+
+def files_under(folder: Path, name: str) -> list[str]:
+    """Paths, relative to a folder, of the file of that name, or of all files in the folder of that name."""
+    place = folder / name
+    files = sorted(path for path in place.rglob("*") if path.is_file()) if place.is_dir() else [place]
+    return [path.relative_to(folder).as_posix() for path in files]
 
 
 def publish(partial: Path, final: Path, description: Description) -> None:

@@ -17,6 +17,7 @@ FLOORS = (
     {"tables", "data", "evaluation"},
     {"objectives"},
     {"checkpoint", "loggers"},
+    {"engines"},
     {"trainer", "recorded"},
     {"module"},
     {"callbacks"},

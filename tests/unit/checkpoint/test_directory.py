@@ -44,7 +44,7 @@ def save(folder: Path, step: int, contents: bytes = b"weights") -> Path:
     (partial / TABLES_FILE).write_bytes(b"rows of the tables")
     final = folder / name_of(step)
     files = {name: seal(partial / name) for name in (DENSE_FILE, TABLES_FILE)}
-    publish(partial, final, Description(step, {"consumed": step}, {"centers": [3, 2]}, {"seed": 1}, files))
+    publish(partial, final, Description(step, {"consumed": step}, {"centers": [3, 2]}, {"seed": 1}, files, "ddp", 2))
     return final
 
 
@@ -203,7 +203,7 @@ def test_saving_a_step_again_never_loses_it(folder: Path, monkeypatch: pytest.Mo
         partial = make_partial(folder, name_of(20))
         (partial / DENSE_FILE).write_bytes(b"new")
         patch.setattr(*{"rename": (Path, "rename"), "rmtree": (directory.shutil, "rmtree")}[kill_at], killed)
-        publish(partial, former, Description(20, {}, {}, {}, {DENSE_FILE: seal(partial / DENSE_FILE)}))
+        publish(partial, former, Description(20, {}, {}, {}, {DENSE_FILE: seal(partial / DENSE_FILE)}, "ddp", 2))
     assert last_intact(folder.parent) == former
     again = save(folder, 20, b"newer")
     assert (check_intact(again).step, (again / DENSE_FILE).read_bytes()) == (20, b"newer20")

@@ -1,4 +1,4 @@
-"""Promise P1 through Lightning's DDP: one, two and three processes end where a plain loop over the equations ends."""
+"""Promises P1, P5 and P6: under every engine, ranks end where one process and a plain loop over the equations end."""
 
 import os
 from functools import partial
@@ -6,16 +6,22 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import deepspeed
 import pytest
 import torch
 from pytorch_lightning import Callback
 from pytorch_lightning.plugins.environments import TorchElasticEnvironment
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
+from lightning_face.callbacks.checkpointing import Checkpointing
+from lightning_face.checkpoint.directory import DENSE_FILE, checkpoints_of, name_of
 from lightning_face.data.augment import augment, normalise
 from lightning_face.data.datamodule import FaceDataModule
 from lightning_face.data.faces import BatchRequest
 from lightning_face.distributed.world import rank, world_size
+from lightning_face.engines.choice import held_weights
+from lightning_face.engines.zero import ZeroStrategy
 from lightning_face.module import BackboneConfig, FaceModule
 from lightning_face.objectives.center import CenterConfig
 from lightning_face.objectives.minimum_margin import MinimumMarginConfig
@@ -44,14 +50,15 @@ OBJECTIVE = make_objective("replicated")
 
 
 class GradientNorms(Callback):
-    """Norm of the whole gradient before each step is clipped."""
+    """Norm of the whole gradient before each step is clipped; DeepSpeed keeps it to itself."""
 
     def __init__(self) -> None:
         self.norms: list[float] = []
 
     def on_before_optimizer_step(self, trainer: Any, pl_module: FaceModule, optimizer: Any) -> None:
         gradients = [parameter.grad for parameter in pl_module.parameters() if parameter.grad is not None]
-        self.norms.append(float(torch.nn.utils.get_total_norm(gradients)))
+        norm = torch.nn.utils.get_total_norm(gradients)
+        self.norms.append(float(norm.full_tensor() if isinstance(norm, DTensor) else norm))
 
 
 class Losses(Callback):
@@ -64,11 +71,13 @@ class Losses(Callback):
         self.values.append(float(trainer.callback_metrics["train/loss"]))
 
 
-def fit(dataset: Path, run_dir: Path, placement: Placement = "replicated") -> dict[str, Any]:
+def fit(
+    dataset: Path, run_dir: Path, engine: str = "ddp", placement: Placement = "replicated", resume: int | None = None
+) -> dict[str, Any]:
     """Train on this rank; the harness has made the process group, Lightning finds it."""
     torchrun = {"RANK": rank(), "LOCAL_RANK": rank(), "WORLD_SIZE": world_size(), "MASTER_ADDR": "-", "MASTER_PORT": 0}
     with patch.dict(os.environ, {name: str(value) for name, value in torchrun.items()}):
-        return _fit(dataset, run_dir, placement)
+        return _fit(dataset, run_dir, engine, placement, resume)
 
 
 def make_data(dataset: Path) -> FaceDataModule:
@@ -77,7 +86,7 @@ def make_data(dataset: Path) -> FaceDataModule:
 
 def make_module(data: FaceDataModule, placement: Placement = "replicated") -> FaceModule:
     torch.manual_seed(11)
-    return FaceModule(
+    module = FaceModule(
         data.num_classes,
         image_size=32,
         backbone=BackboneConfig("test_convnext", embedding_dim=16, neck="linear"),
@@ -86,37 +95,73 @@ def make_module(data: FaceDataModule, placement: Placement = "replicated") -> Fa
         schedule=SCHEDULE,
         seed=3,
     )
+    for name, parameter in module.backbone.named_parameters():
+        if name.endswith("gamma"):
+            # Layer scale starts at 1e-6: most of the network would hardly train, and the test would not see it.
+            torch.nn.init.ones_(parameter)
+    return module
 
 
-def _fit(dataset: Path, run_dir: Path, placement: Placement) -> dict[str, Any]:
+def _fit(dataset: Path, run_dir: Path, engine: str, placement: Placement, resume: int | None) -> dict[str, Any]:
     data = make_data(dataset)
     module = make_module(data, placement)
     norms, losses = GradientNorms(), Losses()
     trainer = FaceTrainer(
         accelerator="cpu",
         devices=world_size(),
-        strategy="ddp",
+        strategy=engine,
         plugins=[TorchElasticEnvironment()],
         max_steps=NUM_STEPS,
         accumulate_grad_batches=ACCUMULATION,
         gradient_clip_val=CLIP_NORM,
-        callbacks=[norms, losses],
+        callbacks=[norms, losses, Checkpointing(every_n_steps=2, keep=9)],
         default_root_dir=run_dir,
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(module, data)
+    if engine == "deepspeed_stage_3":
+        # By default it shares out large tensors only, which this network has none of.
+        trainer.strategy.config["zero_optimization"]["stage3_param_persistence_threshold"] = 0
+    checkpoint = None if resume is None else checkpoints_of(run_dir) / name_of(resume) / DENSE_FILE
+    trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
     assert trainer.global_step == NUM_STEPS
     assert trainer.world_size == world_size()
     return {
-        "backbone": {name: value.detach() for name, value in module.backbone.state_dict().items()},
+        "backbone": whole_weights(module.backbone),
+        "held": numbers_held(trainer, module),
         "tables": module.objective.state(),
         "shared": list(module.objective.held()),
         "norms": norms.norms,
         "losses": losses.values,
     }
+
+
+def whole_weights(backbone: torch.nn.Module) -> dict[str, Tensor]:
+    """All weights, wherever the engine keeps them."""
+    with deepspeed.zero.GatheredParameters(list(backbone.parameters())):
+        return {
+            name: (value.full_tensor() if isinstance(value, DTensor) else value).detach().clone()
+            for name, value in backbone.state_dict().items()
+        }
+
+
+def numbers_held(trainer: FaceTrainer, module: FaceModule) -> dict[str, int]:
+    """How many numbers of the parameters, and of the momentum, this rank holds."""
+    engine = trainer.strategy
+    if isinstance(engine, ZeroStrategy) and engine.stage < 3:
+        momentum = sum(part.numel() for part in engine.deepspeed_engine.optimizer.single_partition_of_fp32_groups)
+    elif isinstance(engine, ZeroStrategy):
+        momentum = sum(part.numel() for part in engine.deepspeed_engine.optimizer.fp32_partitioned_groups_flat)
+    else:
+        states = trainer.optimizers[0].state.values()
+        momentum = sum(
+            buffer.to_local().numel() if isinstance(buffer, DTensor) else buffer.numel()
+            for buffer in (state["momentum_buffer"] for state in states)
+        )
+    parameters = sum(held.numel() for held in held_weights(module.backbone))
+    return {"parameters": parameters, "momentum": momentum}
 
 
 def plain_loop(dataset: Path) -> dict[str, Any]:
@@ -182,21 +227,80 @@ def test_one_process_ends_where_a_plain_loop_ends(run_on_one: dict[str, Any], ti
     assert run_on_one["losses"] == pytest.approx(expected["losses"], rel=1e-5)
 
 
-@pytest.mark.parametrize("num_ranks", [2, 3, 4])
-@pytest.mark.parametrize("placement", ["replicated", "sharded"])
-def test_ranks_end_where_one_process_ends(
-    placement: Placement, num_ranks: int, run_on_one: dict[str, Any], tiny_dataset: Path, tmp_path: Path
-) -> None:
-    results = run_ranks(fit, num_ranks, tiny_dataset, tmp_path, placement)
+def assert_ends_like(results: list[dict[str, Any]], expected: dict[str, Any]) -> None:
+    """All ranks together end where one process ends."""
+    shared = results[0]["shared"]
     whole = {
-        name: torch.cat([result["tables"][name] for result in results]) if name in results[0]["shared"] else value
+        name: torch.cat([result["tables"][name] for result in results]) if name in shared else value
         for name, value in results[0]["tables"].items()
     }
-    assert_all_close(whole, run_on_one["tables"])
+    assert_all_close(whole, expected["tables"])
     for result in results:
-        assert_all_close(result["backbone"], run_on_one["backbone"])
-        assert result["norms"] == pytest.approx(run_on_one["norms"], rel=1e-5)
-        assert result["losses"] == pytest.approx(run_on_one["losses"], rel=1e-5)
+        assert_all_close(result["backbone"], expected["backbone"])
+        assert result["losses"] == pytest.approx(expected["losses"], rel=1e-5)
         assert_all_equal(result["backbone"], results[0]["backbone"])
+
+
+@pytest.mark.parametrize("num_ranks", [2, 3, 4])
+@pytest.mark.parametrize("placement", ["replicated", "sharded"])
+def test_ddp_ends_where_one_process_ends(
+    placement: Placement, num_ranks: int, run_on_one: dict[str, Any], tiny_dataset: Path, tmp_path: Path
+) -> None:
+    results = run_ranks(fit, num_ranks, tiny_dataset, tmp_path, "ddp", placement)
+    assert_ends_like(results, run_on_one)
+    for result in results:
+        assert result["norms"] == pytest.approx(run_on_one["norms"], rel=1e-5)
         if placement == "replicated":
             assert_all_equal(result["tables"], results[0]["tables"])
+
+
+@pytest.mark.parametrize("engine", ["ddp", "fsdp2", "deepspeed_stage_1", "deepspeed_stage_2", "deepspeed_stage_3"])
+def test_every_engine_ends_where_one_process_ends_and_resumes_bit_for_bit(
+    engine: str, run_on_one: dict[str, Any], tiny_dataset: Path, tmp_path: Path
+) -> None:
+    """In new processes, as users resume: DeepSpeed keeps the groups of a former run, and last bits depend on it."""
+    results = run_ranks(fit, 2, tiny_dataset, tmp_path, engine, "sharded", fresh=True)
+    assert_ends_like(results, run_on_one)
+    assert_partitioned(engine, [result["held"] for result in results], run_on_one["held"])
+    resumed = run_ranks(fit, 2, tiny_dataset, tmp_path, engine, "sharded", 2, fresh=True)
+    for before, after in zip(results, resumed, strict=True):
+        assert after["losses"] == before["losses"][2 * ACCUMULATION :]
+        assert_all_equal(after["backbone"], before["backbone"])
+        assert_all_equal(after["tables"], before["tables"])
+
+
+def assert_partitioned(engine: str, held: list[dict[str, int]], whole: dict[str, int]) -> None:
+    """Each rank has about its half of what the engine says it shares out; parts are padded to equal lengths."""
+    shared = {
+        "ddp": set(),
+        "deepspeed_stage_1": {"momentum"},
+        "deepspeed_stage_2": {"momentum"},
+        "deepspeed_stage_3": {"momentum", "parameters"},
+        "fsdp2": {"momentum", "parameters"},
+    }[engine]
+    for name in whole:
+        for own in held:
+            share = own[name] / whole[name]
+            assert 0.45 < share < 0.55 if name in shared else share == 1, (engine, name, share)
+
+
+@pytest.mark.parametrize(
+    ("saved_by", "saved_on", "engine", "num_ranks"),
+    [
+        ("ddp", 2, "fsdp2", 3),
+        ("fsdp2", 2, "ddp", 1),
+        ("fsdp2", 3, "fsdp2", 2),
+    ],
+)
+def test_ddp_and_fsdp2_load_each_other(
+    saved_by: str,
+    saved_on: int,
+    engine: str,
+    num_ranks: int,
+    run_on_one: dict[str, Any],
+    tiny_dataset: Path,
+    tmp_path: Path,
+) -> None:
+    run_ranks(fit, saved_on, tiny_dataset, tmp_path, saved_by, "sharded")
+    results = run_ranks(fit, num_ranks, tiny_dataset, tmp_path, engine, "sharded", 2)
+    assert_ends_like(results, {**run_on_one, "losses": run_on_one["losses"][2 * ACCUMULATION :]})

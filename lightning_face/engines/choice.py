@@ -1,0 +1,62 @@
+"""Which engine trains the backbone, by the name that `trainer.strategy` takes."""
+
+from pathlib import Path
+
+from pytorch_lightning.strategies import Strategy
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+
+from lightning_face.checkpoint.directory import Description
+from lightning_face.engines.fully_sharded import FullyShardedStrategy
+from lightning_face.engines.zero import ZeroOnCpuStrategy, ZeroStrategy
+from lightning_face.errors import CheckpointError, ConfigError
+
+ENGINES = ("ddp", "fsdp2", "deepspeed_stage_1", "deepspeed_stage_2", "deepspeed_stage_3")
+
+
+def make_strategy(engine: str, *, on_cpu: bool) -> str | Strategy:
+    """What Lightning's trainer takes for an engine.
+
+    Args:
+        engine: auto, or one of ENGINES.
+        on_cpu: whether the run is to use CPUs.
+
+    Raises:
+        ConfigError: another name.
+    """
+    if engine in ("auto", "ddp"):
+        return engine
+    if engine == "fsdp2":
+        return FullyShardedStrategy()
+    if engine in ENGINES:
+        stage = int(engine[-1])
+        return ZeroOnCpuStrategy(stage) if on_cpu else ZeroStrategy(stage)
+    raise ConfigError(f"trainer.strategy must be auto or one of {', '.join(ENGINES)}, got {engine}")
+
+
+def engine_of(strategy: Strategy) -> str:
+    """Name of the engine; a single device counts as ddp, whose checkpoints it shares."""
+    if isinstance(strategy, ZeroStrategy):
+        return f"deepspeed_stage_{strategy.stage}"
+    return "fsdp2" if isinstance(strategy, FullyShardedStrategy) else "ddp"
+
+
+def check_engine_can_load(checkpoint: Path, description: Description, engine: str, num_ranks: int) -> None:
+    """DDP and FSDP2 load each other's checkpoints on any number of ranks; DeepSpeed only what it saved itself.
+
+    Raises:
+        CheckpointError: the engine, or the number of ranks, does not fit.
+    """
+    saved, now = (description.engine, description.num_ranks), (engine, num_ranks)
+    if saved != now and any(name.startswith("deepspeed") for name in (description.engine, engine)):
+        raise CheckpointError(
+            f"{checkpoint} was saved by {saved[0]} on {saved[1]} ranks and cannot be loaded by {now[0]} on {now[1]}:"
+            " DeepSpeed needs the same engine and number of ranks; ddp and fsdp2 do not"
+        )
+
+
+def held_weights(module: nn.Module) -> list[Tensor]:
+    """What this rank holds of a module's parameters and buffers, under any engine."""
+    tensors = [*module.parameters(), *module.buffers()]
+    # FSDP2 leaves distributed tensors, ZeRO 3 empty ones with the own part beside them.
+    return [t.to_local() if isinstance(t, DTensor) else getattr(t, "ds_tensor", t) for t in tensors]

@@ -1,0 +1,67 @@
+"""DeepSpeed's ZeRO through Lightning."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from lightning_fabric.utilities.seed import reset_seed
+from pytorch_lightning.strategies import DeepSpeedStrategy
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+
+class ZeroStrategy(DeepSpeedStrategy):
+    """DeepSpeed's ZeRO.
+
+    Args:
+        stage: 1 shares out the optimizer state, 2 also gradients, 3 also parameters.
+    """
+
+    def __init__(self, stage: int) -> None:
+        # The size is for the log of DeepSpeed; Lightning would look for a batch sampler, which the exact order has not.
+        self.stage = stage
+        super().__init__(stage=stage, logging_batch_size_per_gpu=1)
+
+    def prepare(self, backbone: nn.Module) -> None:
+        """DeepSpeed knows no channels-last weights; images keep their layout."""
+        backbone.to(memory_format=torch.contiguous_format)
+
+    def backward(self, closure_loss: Tensor, optimizer: Optimizer | None, *args: Any, **kwargs: Any) -> Tensor:
+        """Have the loss divided by the accumulation once: Lightning has done so, DeepSpeed would again."""
+        return super().backward(closure_loss, optimizer, *args, scale_wrt_gas=False, **kwargs)
+
+    def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:
+        """Load DeepSpeed's files without running what may be pickled in them."""
+        with _weights_only():
+            return super().load_checkpoint(checkpoint_path, weights_only)
+
+
+@contextmanager
+def _weights_only() -> Iterator[None]:
+    """DeepSpeed passes `weights_only=False` on to torch, which this overrides."""
+    os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
+    try:
+        yield
+    finally:
+        del os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"]
+
+
+class ZeroOnCpuStrategy(ZeroStrategy):
+    """ZeRO without a GPU, for tests and for trying a config: Lightning's version insists on CUDA."""
+
+    @property
+    def root_device(self) -> torch.device:
+        """DeepSpeed wants to know the index of its device."""
+        return torch.device("cpu", self.local_rank)
+
+    def setup_environment(self) -> None:
+        """Skip the check for CUDA."""
+        super(DeepSpeedStrategy, self).setup_environment()
+
+    def setup_distributed(self) -> None:
+        """Skip the check of the device's index."""
+        reset_seed()
+        self.set_world_ranks()
+        self._init_deepspeed_distributed()
