@@ -14,6 +14,9 @@ from lightning_face.errors import ConfigError
 
 RowOptimizerKind = Literal["sgd", "adamw"]
 
+Part = slice | Tensor
+"""Some rows of a table: neighbouring ones, or int64 places, sorted, each once."""
+
 _KINDS_USING = {"momentum": ("sgd",), "betas": ("adamw",), "eps": ("adamw",)}
 
 
@@ -74,7 +77,7 @@ class RowOptimizer:
     """Updates rows of a class table in place, bit for bit like `torch.optim.SGD` and `torch.optim.AdamW`.
 
     Each row's update depends on that row alone, so a rank that owns some rows needs only their state, and a step may
-    come in parts.
+    come in parts, and leave rows out: neither they nor their state change, by weight decay or otherwise.
 
     Args:
         config: kind and options.
@@ -99,35 +102,36 @@ class RowOptimizer:
 
         Returns:
             `momentum_buffer`, or `exp_avg` and `exp_avg_sq`, shaped as the rows; for adamw also `step`, a float32
-            scalar on the CPU. Empty for sgd without momentum.
+            scalar on the CPU that counts the steps of the table, also for a row that was left out of some of them.
+            Empty for sgd without momentum.
         """
         return dict(self._state)
 
     @torch.no_grad()
-    def step(self, rows: Tensor, gradients: Iterable[tuple[slice, Tensor]], lr: float) -> None:
+    def step(self, rows: Tensor, gradients: Iterable[tuple[Part, Tensor]], lr: float) -> None:
         """Update the rows and the state in place, part by part: each part's gradient may be dropped after its turn.
 
         Args:
             rows: (K, D) float32.
             gradients: which rows, and the gradient of the global loss with respect to them, only read; all parts of
-                one step, each row at most once.
+                one step, each row at most once, those of no part stay as they are.
             lr: the backbone's learning rate at this step, before `lr_multiplier`.
         """
-        row_lr = lr * self.config.lr_multiplier
+        update = self._step_adamw if self.config.kind == "adamw" else self._step_sgd
+        tables = {"rows": rows, **{name: value for name, value in self._state.items() if value.ndim}}
         for part, gradient in gradients:
-            state = {name: value[part] if value.ndim else value.clone() for name, value in self._state.items()}
-            if self.config.kind == "adamw":
-                self._step_adamw(rows[part], gradient, state, row_lr)
-            else:
-                self._step_sgd(rows[part], gradient, state, row_lr)
+            parts = {name: table[part] for name, table in tables.items()}
+            update(parts, gradient, lr * self.config.lr_multiplier)
+            for name, table in tables.items():
+                _write_back(table, part, parts[name])
         if "step" in self._state:
             self._state["step"] += 1
 
-    def _step_sgd(self, rows: Tensor, gradient: Tensor, state: dict[str, Tensor], row_lr: float) -> None:
+    def _step_sgd(self, parts: dict[str, Tensor], gradient: Tensor, row_lr: float) -> None:
         sgd(
-            [rows],
+            [parts["rows"]],
             [gradient],
-            [state.get("momentum_buffer")],
+            [parts.get("momentum_buffer")],
             weight_decay=self.config.weight_decay,
             momentum=self.config.momentum,
             lr=row_lr,
@@ -136,14 +140,14 @@ class RowOptimizer:
             maximize=False,
         )
 
-    def _step_adamw(self, rows: Tensor, gradient: Tensor, state: dict[str, Tensor], row_lr: float) -> None:
+    def _step_adamw(self, parts: dict[str, Tensor], gradient: Tensor, row_lr: float) -> None:
         adamw(
-            [rows],
+            [parts["rows"]],
             [gradient],
-            [state["exp_avg"]],
-            [state["exp_avg_sq"]],
+            [parts["exp_avg"]],
+            [parts["exp_avg_sq"]],
             [],
-            [state["step"]],
+            [self._state["step"].clone()],  # counted up by each part: all of them belong to one step
             amsgrad=False,
             beta1=self.config.betas[0],
             beta2=self.config.betas[1],
@@ -152,3 +156,9 @@ class RowOptimizer:
             eps=self.config.eps,
             maximize=False,
         )
+
+
+def _write_back(table: Tensor, part: Part, updated: Tensor) -> None:
+    """Put the new values of a part into their table; a slice is a view of it, and has put them there already."""
+    if not isinstance(part, slice):
+        table[part] = updated

@@ -114,6 +114,40 @@ def test_a_step_may_come_in_parts(config: RowOptimizerConfig) -> None:
 
 
 @pytest.mark.parametrize("config", CONFIGS)
+def test_places_are_updated_like_slices(config: RowOptimizerConfig) -> None:
+    rows, gradients = start()
+    optimizer = RowOptimizer(config, rows)
+    for step, expected in enumerate(reference_rows(config)):
+        parts = [torch.tensor([0, 3, 12]), slice(4, 9), torch.tensor([1, 2, 9, 10, 11]), torch.tensor([]).long()]
+        optimizer.step(rows, [(part, gradients[step][part]) for part in parts], learning_rate(step))
+        assert torch.equal(rows, expected)
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_rows_of_no_part_keep_every_bit_and_so_does_their_state(config: RowOptimizerConfig) -> None:
+    """No weight decay, and no decay of their momentum."""
+    rows, gradients = start()
+    optimizer = RowOptimizer(config, rows)
+    optimizer.step(rows, whole(gradients[0]), 0.1)
+    tables = {"rows": rows, **{name: value for name, value in optimizer.state().items() if value.ndim}}
+    before = {name: table.clone() for name, table in tables.items()}
+    left_out, places = torch.tensor([0, 2, 6, 11, 12]), torch.tensor([1, 3, 4, 5, 7, 8, 9, 10])
+    for gradient in gradients[1:]:
+        optimizer.step(rows, [(places, gradient[places])], 0.1)
+    for name, table in tables.items():
+        assert torch.equal(table[left_out], before[name][left_out])
+        assert (table[places] != before[name][places]).any(1).all()
+
+
+def test_adamw_counts_the_steps_of_the_table() -> None:
+    rows, gradients = start()
+    optimizer = RowOptimizer(RowOptimizerConfig(kind="adamw"), rows)
+    for part in (slice(0, 4), torch.tensor([3, 5]), torch.tensor([]).long()):
+        optimizer.step(rows, [(part, gradients[0][part])], 0.1)
+    assert optimizer.state()["step"] == 3.0
+
+
+@pytest.mark.parametrize("config", CONFIGS)
 def test_works_in_place_and_only_reads_the_gradient(config: RowOptimizerConfig) -> None:
     rows, gradients = start()
     optimizer = RowOptimizer(config, rows)
