@@ -20,7 +20,7 @@ _OF_NOTHING = -1e30  # the largest of no logits; finite, so that the difference 
 
 @dataclass(frozen=True)
 class Chunk:
-    """The rows of R neighbouring classes.
+    """The rows of R classes.
 
     Args:
         rows: float32.

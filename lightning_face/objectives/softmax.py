@@ -19,6 +19,8 @@ class SoftmaxConfig:
         weight: factor of the term.
         reduction: over the global batch.
         placement: of the classifier's rows: all on every rank, or shared out over the ranks; auto decides by size.
+        sample_rate: share of the classes, in (0, 1], that a step sees as negatives, besides the classes of the batch;
+            below 1 the classifier is sharded (Partial FC, An et al., CVPR 2022).
         init_std: standard deviation of the classifier's initial rows.
         optimizer: moves the classifier's rows, at the backbone's learning rate.
     """
@@ -26,6 +28,7 @@ class SoftmaxConfig:
     weight: float = 1.0
     reduction: Reduction = "mean"
     placement: Placement = "auto"
+    sample_rate: float = 1.0
     init_std: float = 0.01
     optimizer: RowOptimizerConfig = field(default_factory=RowOptimizerConfig)
 
@@ -35,6 +38,13 @@ class SoftmaxConfig:
             raise ConfigError(f"softmax.weight must be above 0, got {self.weight}; `softmax: null` switches it off")
         if not self.init_std >= 0:
             raise ConfigError(f"softmax.init_std must not be negative, got {self.init_std}")
+        if not 0 < self.sample_rate <= 1:
+            raise ConfigError(f"softmax.sample_rate must be in (0, 1], got {self.sample_rate}; 1 sees every class")
+        if self.sample_rate < 1 and self.placement == "replicated":
+            raise ConfigError(
+                f"softmax.sample_rate below 1 needs a sharded classifier, got {self.sample_rate} with placement"
+                " replicated: set softmax.placement to sharded or auto"
+            )
 
 
 class SoftmaxTerm:

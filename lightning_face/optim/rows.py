@@ -15,7 +15,7 @@ from lightning_face.errors import ConfigError
 RowOptimizerKind = Literal["sgd", "adamw"]
 
 Part = slice | Tensor
-"""Some rows of a table: neighbouring ones, or int64 places, sorted, each once."""
+"""Some rows of a table: neighbouring ones, or those at int64 places, each of them once."""
 
 _KINDS_USING = {"momentum": ("sgd",), "betas": ("adamw",), "eps": ("adamw",)}
 
