@@ -75,11 +75,12 @@ class SampledClassifier(ShardedClassifier):
         """See `ShardedClassifier._gradients`: of all rows that some batch sees, from those batches that see them."""
         seen_by = [self._is_seen(scored.labels_G) for scored in self._pending]
         for part_R in _parts(torch.stack(seen_by).any(0), len(self._pending[0].labels_G)):
-            gradient_RD = torch.zeros_like(self.rows_HD[part_R])
+            gradient_RD = self.rows_HD.new_zeros((len(part_R), *self.rows_HD.shape[1:]))
             for scored, is_seen_H in zip(self._pending, seen_by, strict=True):
-                is_seen_R = is_seen_H[part_R]
-                if is_seen_R.any():
-                    gradient_RD[is_seen_R] += row_gradient(self._chunk(part_R[is_seen_R], scored.labels_G), scored)
+                seen = is_seen_H[part_R].nonzero().squeeze(1)
+                if len(seen):
+                    chunk = self._chunk(part_R[seen], scored.labels_G)
+                    gradient_RD.index_add_(0, seen, row_gradient(chunk, scored))
             yield part_R, gradient_RD
 
 

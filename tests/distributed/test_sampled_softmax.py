@@ -1,5 +1,6 @@
 """Sampled softmax on W ranks against loops over samples and classes in float64, and against itself when it goes on."""
 
+import math
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -22,16 +23,18 @@ LEARNING_RATES = (0.2, 0.1, 0.3, 0.2)
 
 
 class Case(NamedTuple):
-    """Classes, the share that is sampled, and the labels of a step, which wander from step to step."""
+    """Classes, the share that is sampled, the labels of a step, which wander from step to step, and the filter."""
 
     num_classes: int
     rate: float
     labels: list[int]
+    filter_above: float | None = None
 
 
 CASES = {
     # 0 and 1 in both micro-batches, 5 and 9 in the first alone; shares of 4 ranks are uneven.
     "some": Case(30, 0.3, [0, 1, 5, 0, 0, 1, 7, 0, 1, 0, 9, 0, 0, 1, 0, 7, 0, 1, 11, 0, 1, 0, 0, 2]),
+    "filtered": Case(30, 0.5, [0, 1, 5, 0, 8, 1, 7, 0, 1, 3, 9, 0, 0, 1, 0, 7, 0, 1, 11, 0, 1, 4, 6, 2], 0.3),
     # A rank sees no row at all in most steps.
     "hardly any": Case(31, 0.02, [4] * 17 + [20] * 7),
     # No negatives, but for the sample.
@@ -42,7 +45,8 @@ CASES = {
 
 
 def make_objective(case: Case, kind: RowOptimizerKind) -> Objective:
-    softmax = SoftmaxConfig(sample_rate=case.rate, init_std=0.5, optimizer=RowOptimizerConfig(kind=kind))
+    optimizer = RowOptimizerConfig(kind=kind)
+    softmax = SoftmaxConfig(sample_rate=case.rate, filter_above=case.filter_above, init_std=0.5, optimizer=optimizer)
     config = ObjectiveConfig(softmax, center=None)
     return Objective(config, num_classes=case.num_classes, dim=DIM, seed=SEED, device=torch.device("cpu"))
 
@@ -105,13 +109,20 @@ class Oracle:
             seen = sorted(sample | set(y.tolist()))
             touched |= set(seen)
             leaf = x.clone().requires_grad_()
-            value = sum(loss_of_sample(*pair, rows, seen) for pair in zip(leaf, y.tolist(), strict=True)) / len(y)
+            value = sum(self._loss(*pair, rows, seen) for pair in zip(leaf, y.tolist(), strict=True)) / len(y)
             (value / accumulation).backward()
             self.values.append(value.item())
             self.gradients.append(leaf.grad)
         for c in touched:
             self._move(c, rows.grad[c], LEARNING_RATES[step], step + 1)
         self.touched.append(touched)
+
+    def _loss(self, x: Tensor, y: int, rows: Tensor, seen: list[int]) -> Tensor:
+        """-log(exp(w_y x) / sum of exp(w_j x) over the classes that are seen), divided through by exp(w_y x)."""
+        border = math.inf if self.case.filter_above is None else self.case.filter_above
+        negatives = [c for c in seen if c != y and torch.dot(rows[c], x).item() <= border]
+        zero = 0.0 * torch.dot(rows[y], x)  # can be differentiated even where there is no negative
+        return torch.log(1.0 + sum((torch.exp(torch.dot(rows[c] - rows[y], x)) for c in negatives), start=zero))
 
     def _move(self, c: int, gradient: Tensor, lr: float, num_steps: int) -> None:
         config, row = self.config, self.rows[c]
@@ -125,12 +136,6 @@ class Oracle:
         square[:] = second * square + (1 - second) * gradient**2
         row *= 1 - lr * config.weight_decay
         row -= lr * mean / (1 - first**num_steps) / ((square / (1 - second**num_steps)).sqrt() + config.eps)
-
-
-def loss_of_sample(x: Tensor, y: int, rows: Tensor, seen: list[int]) -> Tensor:
-    """-log(exp(w_y x) / sum of exp(w_j x) over the classes that are seen), divided through by exp(w_y x)."""
-    zero = 0.0 * torch.dot(rows[y], x)  # can be differentiated even where there is no negative
-    return torch.log(1.0 + sum((torch.exp(torch.dot(rows[c] - rows[y], x)) for c in seen if c != y), start=zero))
 
 
 @lru_cache(maxsize=1)
