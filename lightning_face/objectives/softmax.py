@@ -8,7 +8,7 @@ from torch import Tensor
 from lightning_face.errors import ConfigError
 from lightning_face.losses import Scoring, softmax_loss
 from lightning_face.objectives.batch import MicroBatch, Reduction, check_reduction
-from lightning_face.optim.rows import RowOptimizerConfig
+from lightning_face.optim.row_config import RowOptimizerConfig
 from lightning_face.tables.placement import Classifier, Placement
 
 

@@ -11,7 +11,8 @@ from lightning_face.distributed.batch import GlobalBatch
 from lightning_face.distributed.collectives import all_reduce_max_, all_reduce_sum_
 from lightning_face.losses import Scoring
 from lightning_face.losses.chunked import Chunk, Negatives, Scored, row_gradient
-from lightning_face.optim.rows import Part, RowOptimizer, RowOptimizerConfig
+from lightning_face.optim.row_config import RowOptimizerConfig
+from lightning_face.optim.rows import Part, RowOptimizer
 from lightning_face.tables.block import own_classes
 from lightning_face.tables.initial import initial_rows
 

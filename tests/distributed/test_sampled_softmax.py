@@ -13,7 +13,7 @@ from lightning_face.distributed.world import rank, world_size
 from lightning_face.hashing import uniform
 from lightning_face.objectives.objective import Objective, ObjectiveConfig
 from lightning_face.objectives.softmax import SoftmaxConfig
-from lightning_face.optim.rows import RowOptimizerConfig, RowOptimizerKind
+from lightning_face.optim.row_config import RowOptimizerConfig, RowOptimizerKind
 from lightning_face.tables import sharded_classifier
 from tests.oracle import assert_close
 from tests.ranks import run_ranks

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lightning_face.distributed.batch import GlobalBatch
 from lightning_face.losses import Scoring, softmax_loss
-from lightning_face.optim.rows import RowOptimizerConfig
+from lightning_face.optim.row_config import RowOptimizerConfig
 from lightning_face.tables import sharded_classifier
 from lightning_face.tables.placement import Classifier
 from lightning_face.tables.replicated_classifier import ReplicatedClassifier
