@@ -220,3 +220,23 @@ def test_a_loaded_table_goes_on_with_the_same_bits(kind: RowOptimizerKind, num_r
     for through, loaded in run_ranks(train_and_go_on, num_ranks, CASES["some"], kind):
         assert through.keys() == loaded.keys()
         assert all(torch.equal(loaded[name], value) for name, value in through.items())
+
+
+def go_on(case: Case, state: dict[str, Tensor], steps: range) -> dict[str, Tensor]:
+    """Train from the state of all ranks, of which this rank takes the rows that it holds."""
+    objective = make_objective(case, "sgd")
+    held = objective.held()
+    for name, tensor in objective.state().items():
+        tensor.copy_(state[name][held[name].start : held[name].stop] if name in held else state[name])
+    for step in steps:
+        train_step(objective, case, step, 1)
+    return objective.state()
+
+
+@pytest.mark.parametrize(("before", "after"), [(2, 3), (3, 1)])
+def test_another_number_of_ranks_goes_on_with_the_same_samples(before: int, after: int) -> None:
+    oracle, state = oracle_of("some", "sgd", 1), make_objective(CASES["some"], "sgd").state()
+    for num_ranks, steps in ((before, range(2)), (after, range(2, len(LEARNING_RATES)))):
+        state = joined(run_ranks(go_on, num_ranks, CASES["some"], state, steps))
+    assert_close(state["classifier"], oracle.rows)
+    assert_close(state["classifier.momentum_buffer"], oracle.state["momentum_buffer"])
