@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lightning_face.objectives.batch import Reduction
 from lightning_face.objectives.objective import ObjectiveConfig
-from lightning_face.optim.rows import RowOptimizerConfig
+from lightning_face.optim.row_config import RowOptimizerConfig
 
 Batch = tuple[Tensor, Tensor]
 """Features (G, D) and labels (G,) of one micro-batch of all ranks."""

@@ -11,16 +11,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lightning_face.losses.scoring import Scoring
+from lightning_face.losses.scoring import OF_NOTHING, Scoring
 
 # Shapes: G samples, D embedding dimension, R classes of a chunk.
-
-_OF_NOTHING = -1e30  # the largest of no logits; finite, so that the difference of two is no nan
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """The rows of R neighbouring classes.
+    """The rows of R classes.
 
     Args:
         rows: float32.
@@ -54,7 +52,7 @@ class Negatives:
         self._features_GD = features_GD.detach().requires_grad_()
         self._targets_G = targets_G.detach().requires_grad_()
         self._scoring = scoring
-        self.largest_G = torch.full_like(targets_G, _OF_NOTHING)
+        self.largest_G = torch.full_like(targets_G, OF_NOTHING)
         self.sum_G = torch.zeros_like(targets_G)
         self.pull_GD = torch.zeros_like(features_GD)
         self.target_pull_G = torch.zeros_like(targets_G)

@@ -9,6 +9,9 @@ from torch.nn import functional as F
 
 # Shapes: B samples, D embedding dimension, R classes.
 
+OF_NOTHING = -1e30
+"""The largest of no logits, and their log-sum-exp; finite, so that the difference of two is no nan."""
+
 Elementwise = Callable[[Tensor, Tensor], Tensor]
 """Logits (B, R) of negatives from their values (B, R) and those of the samples' own classes (B, 1)."""
 
@@ -23,10 +26,13 @@ class Scoring:
     Args:
         unit_rows: rows are normalised first; with unit features the values are cosines.
         negatives: logits of negatives; None takes their values.
+        filter_above: a negative whose value is above it is ignored, likely to be the same person under another label;
+            None ignores none. (insightface's filter multiplies its logit by 0: it still counts, as exp(0).)
     """
 
     unit_rows: bool = False
     negatives: Elementwise | None = None
+    filter_above: float | None = None
 
     def values(self, features_BD: Tensor, rows: Tensor) -> Tensor:
         """Values (B, R) of all pairs."""
@@ -42,8 +48,11 @@ class Scoring:
         return directions[torch.arange(len(best_B), device=rows.device), best_B]
 
     def logits(self, values_BR: Tensor, targets_B: Tensor) -> Tensor:
-        """Logits (B, R) as if every class were a negative."""
-        return values_BR if self.negatives is None else self.negatives(values_BR, targets_B.unsqueeze(1))
+        """Logits (B, R) as if every class were a negative; -inf where it is ignored."""
+        logits_BR = values_BR if self.negatives is None else self.negatives(values_BR, targets_B.unsqueeze(1))
+        if self.filter_above is None:
+            return logits_BR
+        return logits_BR.masked_fill(values_BR > self.filter_above, -torch.inf)
 
     def _directions(self, rows: Tensor) -> Tensor:
         return F.normalize(rows, dim=-1) if self.unit_rows else rows
@@ -57,9 +66,9 @@ class Scoring:
             rows: of all classes, the features' dtype.
 
         Returns:
-            Two tensors (B,); the second is -inf where there is a single class.
+            Two tensors (B,); the second is `OF_NOTHING` or below for a sample without negatives.
         """
         values_BR = self.values(features_BD, rows)
         targets_B = values_BR.gather(1, labels_B.unsqueeze(1)).squeeze(1)
         logits_BR = self.logits(values_BR, targets_B).scatter(1, labels_B.unsqueeze(1), -torch.inf)
-        return targets_B, logits_BR.logsumexp(1)
+        return targets_B, logits_BR.clamp_min(OF_NOTHING).logsumexp(1)  # of -inf alone, its gradient would be nan

@@ -75,7 +75,11 @@ class Objective:
         if config.softmax is not None:
             softmax = config.softmax
             self.classifier = make_classifier(
-                softmax.placement, optimizer=softmax.optimizer, init_std=softmax.init_std, **shape
+                softmax.placement,
+                sample_rate=softmax.sample_rate,
+                optimizer=softmax.optimizer,
+                init_std=softmax.init_std,
+                **shape,
             )
             self._sample_terms.append(SoftmaxTerm(softmax, self.classifier))
         if config.center is not None:

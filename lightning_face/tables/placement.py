@@ -5,6 +5,7 @@ from typing import Any, Literal
 from lightning_face.tables.centers import Centers
 from lightning_face.tables.replicated_centers import ReplicatedCenters
 from lightning_face.tables.replicated_classifier import ReplicatedClassifier
+from lightning_face.tables.sampled_classifier import SampledClassifier
 from lightning_face.tables.sharded_centers import ShardedCenters
 from lightning_face.tables.sharded_classifier import ShardedClassifier
 
@@ -20,8 +21,12 @@ def is_sharded(placement: Placement, num_classes: int, dim: int) -> bool:
     return placement == "sharded" or (placement == "auto" and 4 * num_classes * dim > SMALL_TABLE_BYTES)
 
 
-def make_classifier(placement: Placement, num_classes: int, dim: int, **options: Any) -> Classifier:
-    """The classifier; see `ShardedClassifier` for the options."""
+def make_classifier(
+    placement: Placement, num_classes: int, dim: int, *, sample_rate: float, **options: Any
+) -> Classifier:
+    """The classifier, sharded whatever its size where classes are sampled; see `SampledClassifier` for the options."""
+    if sample_rate < 1.0:
+        return SampledClassifier(num_classes, dim, sample_rate=sample_rate, **options)
     kind = ShardedClassifier if is_sharded(placement, num_classes, dim) else ReplicatedClassifier
     return kind(num_classes, dim, **options)
 

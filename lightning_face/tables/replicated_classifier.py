@@ -6,7 +6,8 @@ from torch import Tensor
 from lightning_face.distributed.batch import GlobalBatch
 from lightning_face.distributed.collectives import all_reduce_sum_
 from lightning_face.losses import Scoring
-from lightning_face.optim.rows import RowOptimizer, RowOptimizerConfig
+from lightning_face.optim.row_config import RowOptimizerConfig
+from lightning_face.optim.rows import RowOptimizer
 from lightning_face.tables.initial import initial_rows
 
 

@@ -11,7 +11,8 @@ from lightning_face.distributed.batch import GlobalBatch
 from lightning_face.distributed.collectives import all_reduce_max_, all_reduce_sum_
 from lightning_face.losses import Scoring
 from lightning_face.losses.chunked import Chunk, Negatives, Scored, row_gradient
-from lightning_face.optim.rows import RowOptimizer, RowOptimizerConfig
+from lightning_face.optim.row_config import RowOptimizerConfig
+from lightning_face.optim.rows import Part, RowOptimizer
 from lightning_face.tables.block import own_classes
 from lightning_face.tables.initial import initial_rows
 
@@ -19,6 +20,11 @@ from lightning_face.tables.initial import initial_rows
 
 LOGITS_AT_ONCE = 2**20
 """Numbers in a chunk of logits: 4 MB, which a few arrays of leave in a core's cache."""
+
+
+def chunk_size(num_samples: int) -> int:
+    """Classes whose logits for a batch are computed at once."""
+    return max(1, LOGITS_AT_ONCE // num_samples)
 
 
 class ShardedClassifier:
@@ -74,15 +80,14 @@ class ShardedClassifier:
 
     def own_rows(self, features_GD: Tensor, labels_G: Tensor, scoring: Scoring) -> Tensor:
         """The row (G, D) that decides each sample's value with its own class, zeros where another rank owns it."""
-        places_G = labels_G - self.held.start
-        is_own_G = (places_G >= 0) & (places_G < len(self.held))
+        is_own_G, places = self._places(labels_G)
         rows_GD = torch.zeros_like(features_GD)
-        rows_GD[is_own_G] = scoring.best_rows(features_GD[is_own_G], self.rows_HD[places_G[is_own_G]])
+        rows_GD[is_own_G] = scoring.best_rows(features_GD[is_own_G], self.rows_HD[places])
         return rows_GD
 
-    def chunks(self, labels_G: Tensor) -> Iterator[tuple[slice, Chunk]]:
-        """The own rows in parts, each with as many as the logits of a batch allow."""
-        size = max(1, LOGITS_AT_ONCE // len(labels_G))
+    def chunks(self, labels_G: Tensor) -> Iterator[tuple[Part, Chunk]]:
+        """The rows that a batch is scored against, in parts, each with as many as the logits of the batch allow."""
+        size = chunk_size(len(labels_G))
         for start in range(0, len(self.held), size):
             part = slice(start, start + size)
             yield part, Chunk(self.rows_HD[part], labels_G - (self.held.start + start))
@@ -91,7 +96,13 @@ class ShardedClassifier:
         """Take a batch into account in the next `step`."""
         self._pending.append(scored)
 
-    def _gradients(self) -> Iterator[tuple[slice, Tensor]]:
+    def _places(self, labels_G: Tensor) -> tuple[Tensor, Tensor]:
+        """Which samples' classes are held (G,), and the places of those among the held rows."""
+        places_G = labels_G - self.held.start
+        is_own_G = (places_G >= 0) & (places_G < len(self.held))
+        return is_own_G, places_G[is_own_G]
+
+    def _gradients(self) -> Iterator[tuple[Part, Tensor]]:
         """The gradient of every part of the own rows, added up over the remembered batches."""
         every_chunk = [self.chunks(scored.labels_G) for scored in self._pending]
         for chunks in zip(*every_chunk, strict=True):

@@ -13,7 +13,7 @@ from lightning_face.objectives.center import CenterConfig
 from lightning_face.objectives.minimum_margin import MinimumMarginConfig, Mode
 from lightning_face.objectives.objective import Objective, ObjectiveConfig
 from lightning_face.objectives.softmax import SoftmaxConfig
-from lightning_face.optim.rows import RowOptimizerConfig, RowOptimizerKind
+from lightning_face.optim.row_config import RowOptimizerConfig, RowOptimizerKind
 from lightning_face.tables import sharded_classifier
 from lightning_face.tables.placement import Placement
 from tests.oracle import Batch, Oracle, StepOfOracle, assert_close

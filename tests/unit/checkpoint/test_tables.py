@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from lightning_face.checkpoint.tables import check_shapes, load_tables, save_tables, tables_file
@@ -35,6 +36,20 @@ def test_round_trip_bit_for_bit(tmp_path: Path) -> None:
     save_tables(tmp_path / tables_file(0), saved, {})
     load_tables(tmp_path, own, {})
     assert_same_bits(own, saved)
+
+
+def test_bfloat16_stays_bfloat16(tmp_path: Path) -> None:
+    saved = {"classifier.momentum_buffer": tables()["classifier"].bfloat16()}
+    own = blank(saved)
+    save_tables(tmp_path / tables_file(0), saved, {})
+    load_tables(tmp_path, own, {})
+    on_disk = load_file(tmp_path / tables_file(0))
+    for loaded in (own, on_disk):
+        assert loaded["classifier.momentum_buffer"].dtype == torch.bfloat16
+        assert_same_bits(
+            {name: value.view(torch.int16) for name, value in loaded.items()},
+            {name: value.view(torch.int16) for name, value in saved.items()},
+        )
 
 
 def blocks(num_rows: int, num_ranks: int) -> list[range]:

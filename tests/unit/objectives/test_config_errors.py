@@ -21,6 +21,20 @@ NAN = float("nan")
         (SoftmaxConfig, {"weight": NAN}, r"softmax.weight must be above 0, got nan"),
         (SoftmaxConfig, {"init_std": -0.1}, r"softmax.init_std must not be negative, got -0.1"),
         (SoftmaxConfig, {"reduction": "avg"}, r"softmax.reduction must be mean or sum, got 'avg'"),
+        (SoftmaxConfig, {"sample_rate": 0.0}, r"softmax.sample_rate must be in \(0, 1\], got 0.0; 1 sees every class"),
+        (SoftmaxConfig, {"sample_rate": 1.1}, r"softmax.sample_rate must be in \(0, 1\], got 1.1"),
+        (SoftmaxConfig, {"sample_rate": NAN}, r"softmax.sample_rate must be in \(0, 1\], got nan"),
+        (
+            SoftmaxConfig,
+            {"sample_rate": 0.5, "placement": "replicated"},
+            r"sample_rate below 1 .* got 0.5 with placement replicated: set softmax.placement to sharded or auto",
+        ),
+        (SoftmaxConfig, {"filter_above": NAN}, r"softmax.filter_above must be a finite number or null, got nan"),
+        (
+            SoftmaxConfig,
+            {"filter_above": float("inf")},
+            r"softmax.filter_above must be a finite number or null, got inf",
+        ),
         (CenterConfig, {"weight": -1.0}, r"center.weight must not be negative, got -1.0"),
         (CenterConfig, {"weight": NAN}, r"center.weight must not be negative, got nan"),
         (CenterConfig, {"rate": 1.5}, r"center.rate must be in \[0, 1\], got 1.5"),
@@ -51,6 +65,9 @@ def test_bad_option(make: Callable[..., Any], options: dict[str, Any], message: 
 @pytest.mark.parametrize(
     ("make", "options"),
     [
+        (SoftmaxConfig, {"sample_rate": 1.0, "placement": "replicated"}),
+        (SoftmaxConfig, {"filter_above": 0.0}),
+        (SoftmaxConfig, {"sample_rate": 1e-6, "placement": "auto"}),
         (CenterConfig, {"weight": 0.0, "rate": 0.0, "init_std": 0.0}),
         (CenterConfig, {"rate": 1.0, "reduction": "sum"}),
         (MinimumMarginConfig, {"mode": "C", "weight": 0.0}),

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lightning_face.optim.rows import RowOptimizerConfig, RowOptimizerKind
+from lightning_face.optim.row_config import RowOptimizerConfig, RowOptimizerKind
 from lightning_face.tables.replicated_classifier import ReplicatedClassifier
 from tests.oracle import optimizer_of
 

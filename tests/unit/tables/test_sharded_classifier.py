@@ -8,8 +8,10 @@ from torch import Tensor
 
 from lightning_face.distributed.batch import GlobalBatch
 from lightning_face.losses import Scoring, softmax_loss
-from lightning_face.optim.rows import RowOptimizerConfig
+from lightning_face.optim.row_config import RowOptimizerConfig
 from lightning_face.tables import sharded_classifier
+from lightning_face.tables.placement import Classifier
+from lightning_face.tables.replicated_classifier import ReplicatedClassifier
 from lightning_face.tables.sharded_classifier import ShardedClassifier
 from tests.oracle import assert_close
 
@@ -28,6 +30,9 @@ SCORINGS = {
     "cosines": Scoring(unit_rows=True),
     "hard negatives": Scoring(negatives=hard_negatives),
     "hard cosines": Scoring(unit_rows=True, negatives=hard_negatives),
+    # Of a sample's 10 negatives one to nine are ignored.
+    "filtered": Scoring(filter_above=1.0),
+    "filtered hard cosines": Scoring(unit_rows=True, negatives=hard_negatives, filter_above=0.5),
 }
 
 
@@ -63,7 +68,9 @@ def slow_scores(features: Tensor, labels: Tensor, rows: Tensor, scoring: Scoring
     targets, negatives = [], []
     for x, y in zip(features, labels.tolist(), strict=True):
         target = value(x, rows[y])
-        others = [torch.exp(function(value(x, w), target)) for j, w in enumerate(rows) if j != y]
+        values = [value(x, w) for j, w in enumerate(rows) if j != y]
+        counted = [v for v in values if scoring.filter_above is None or v <= scoring.filter_above]
+        others = [torch.exp(function(v, target)) for v in counted]
         targets.append(target)
         negatives.append(torch.log(torch.stack(others).sum()))
     return torch.stack(targets), torch.stack(negatives)
@@ -134,12 +141,31 @@ def test_extreme_logits_stay_finite(scale: float, chunk: int) -> None:
     assert bool(torch.isfinite(features.grad).all()) and bool(torch.isfinite(table.rows_HD).all())
 
 
-def test_a_single_class_has_no_negatives() -> None:
-    table, features = make_table(num_classes=1), some_features().requires_grad_()
-    before = table.rows_HD.clone()
-    loss = softmax_loss(*table.scores(GlobalBatch(features, torch.zeros_like(LABELS)), Scoring()))
+@pytest.mark.parametrize("kind", [ReplicatedClassifier, ShardedClassifier])
+@pytest.mark.parametrize(
+    ("num_classes", "scoring"),
+    [(1, Scoring()), (NUM_CLASSES, Scoring(filter_above=-1e3))],
+    ids=["one class", "filtered"],
+)
+def test_without_negatives_there_is_no_loss_and_nothing_moves(
+    kind: type[Classifier], num_classes: int, scoring: Scoring
+) -> None:
+    options = {"optimizer": PLAIN_STEP, "init_std": 1.0, "seed": 3, "device": torch.device("cpu")}
+    table, features = kind(num_classes, DIM, **options), some_features().requires_grad_()
+    before = table.state()["classifier"].clone()
+    loss = softmax_loss(*table.scores(GlobalBatch(features, LABELS.clamp_max(num_classes - 1)), scoring))
     loss.backward()
     table.step(0.1)
     assert loss == 0.0
     assert torch.equal(features.grad, torch.zeros_like(features))
-    assert torch.equal(table.rows_HD, before)
+    assert torch.equal(table.state()["classifier"], before)
+
+
+def test_the_own_class_is_never_ignored() -> None:
+    """However far above the border its value is."""
+    table = make_table()
+    features = 10.0 * table.rows_HD[LABELS]
+    targets, negatives = table.scores(GlobalBatch(features, LABELS), Scoring(filter_above=0.0))
+    assert_close(targets, 10.0 * table.rows_HD[LABELS].square().sum(1))
+    values = features @ table.rows_HD.T
+    assert_close(negatives, values.where(values <= 0.0, -torch.inf).logsumexp(1))
