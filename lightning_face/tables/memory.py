@@ -74,12 +74,12 @@ def _way_out(tables: Sequence[TablePlan], num_classes: int, free: float) -> str:
 
 def _free_on_the_poorest_rank(device: torch.device) -> float:
     """Bytes that each rank may take, the same number on all; ranks that share memory get equal parts of it."""
-    everywhere = gather_objects(((socket.gethostname(), str(device)), _free_bytes(device)))
+    everywhere = gather_objects(((socket.gethostname(), str(device)), free_bytes(device)))
     ranks_at = Counter(place for place, _ in everywhere)
     return min(free / ranks_at[place] for place, free in everywhere)
 
 
-def _free_bytes(device: torch.device) -> float:
+def free_bytes(device: torch.device) -> float:
     """Free memory of a device; infinite where the system does not tell."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
