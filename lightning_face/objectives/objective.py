@@ -14,7 +14,8 @@ from lightning_face.objectives.center import CenterConfig, CenterTerm
 from lightning_face.objectives.minimum_margin import MinimumMarginConfig, MinimumMarginTerm
 from lightning_face.objectives.softmax import SoftmaxConfig, SoftmaxTerm
 from lightning_face.tables.centers import Centers
-from lightning_face.tables.placement import Classifier, make_centers, make_classifier
+from lightning_face.tables.memory import TablePlan, bytes_per_class, check_memory
+from lightning_face.tables.placement import Classifier, is_sharded, make_centers, make_classifier
 from lightning_face.tables.sharded_centers import ShardedCenters
 from lightning_face.tables.sharded_classifier import ShardedClassifier
 
@@ -63,9 +64,13 @@ class Objective:
         dim: D of the embedding.
         seed: of the tables' initial rows.
         device: of the tables.
+
+    Raises:
+        ConfigError: on every rank, if the tables do not fit into the memory of one.
     """
 
     def __init__(self, config: ObjectiveConfig, *, num_classes: int, dim: int, seed: int, device: torch.device) -> None:
+        check_memory(_plans(config, num_classes, dim), num_classes, device)
         self.num_classes = num_classes
         self.classifier: Classifier | None = None
         self.centers: Centers | None = None
@@ -134,6 +139,18 @@ class Objective:
 
     def _tables(self) -> list[Classifier | Centers]:
         return [table for table in (self.classifier, self.centers) if table is not None]
+
+
+def _plans(config: ObjectiveConfig, num_classes: int, dim: int) -> list[TablePlan]:
+    plans: list[TablePlan] = []
+    if config.softmax is not None:
+        sharded = is_sharded(config.softmax.placement, num_classes, dim)
+        size = bytes_per_class(dim, config.softmax.optimizer)
+        plans.append(TablePlan("classifier", "objective.softmax.placement", sharded, size))
+    if config.center is not None:
+        sharded = is_sharded(config.center.placement, num_classes, dim)
+        plans.append(TablePlan("centers", "objective.center.placement", sharded, bytes_per_class(dim)))
+    return plans
 
 
 def _sum_over_ranks(parts: dict[str, tuple[float, Tensor]]) -> LossValue:

@@ -4,13 +4,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightning_face.hashing import normal
+from lightning_face.hashing import hash64
 
-_ROWS_AT_ONCE = 4096  # bounds the float64 work space to tens of megabytes
+_ROWS_AT_ONCE = 1024  # whose hashes stay in a core's cache
+_PER_HASH = 4  # numbers that come from one 64-bit hash, 16 bits each
 
 
 def initial_rows(name: str, first_class: int, num_rows: int, dim: int, *, std: float, seed: int) -> Tensor:
     """Normal rows of standard deviation `std` for classes [first_class, first_class + num_rows).
+
+    Numbers are drawn from the 2^16 quantiles of the normal distribution that lie in the middle of equal shares, up to
+    4.3 deviations: looking up is the same in every block and vector width, where a vectorised logarithm or cosine may
+    end a block with other bits.
 
     Args:
         name: of the table, at most 8 letters; two tables of one seed differ.
@@ -21,9 +26,18 @@ def initial_rows(name: str, first_class: int, num_rows: int, dim: int, *, std: f
     rows = torch.zeros((num_rows, dim), dtype=torch.float32)
     if std == 0.0:
         return rows
-    columns = np.arange(dim)
+    quantiles = (std * _normal_quantiles()).astype(np.float32)
+    hashes = np.arange(-(-dim // _PER_HASH))
     for start in range(0, num_rows, _ROWS_AT_ONCE):
         stop = min(start + _ROWS_AT_ONCE, num_rows)
         classes = np.arange(first_class + start, first_class + stop)[:, None]
-        rows[start:stop] = torch.from_numpy((std * normal(seed, name, classes, columns)).astype(np.float32))
+        ranks = hash64(seed, name, classes, hashes).view(np.uint16)[:, :dim]
+        rows[start:stop] = torch.from_numpy(np.take(quantiles, ranks))
     return rows
+
+
+def _normal_quantiles() -> np.ndarray:
+    """Standard normal numbers (65536,) float64, rising, all equally likely."""
+    count = 2**16
+    shares = (torch.arange(count, dtype=torch.float64) + 0.5) / count
+    return torch.special.ndtri(shares).numpy()

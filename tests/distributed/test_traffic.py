@@ -1,13 +1,10 @@
 """Promise P3: what a step exchanges for the centers depends on batch and dimension, not on the number of classes."""
 
 from collections import Counter
-from typing import Any
 
 import torch
-from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
+from benchmarks.counting import Traffic
 from lightning_face.distributed.collectives import all_gather_rows, all_reduce_sum_
 from lightning_face.distributed.world import rank, world_size
 from lightning_face.objectives.center import CenterConfig
@@ -18,24 +15,6 @@ from tests.ranks import run_ranks
 LOCAL_BATCH, DIM, NUM_RANKS = 6, 8, 2
 LABELS = [3, 3, 50, 7, 99, 3, 7, 20, 20, 3, 61, 98]
 FLOAT_BYTES, INT_BYTES = 4, 8
-
-
-class Traffic(TorchDispatchMode):
-    """Counts the bytes of all tensors that are given to collectives, however these are called."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.num_bytes: Counter[str] = Counter()
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # else torch imports its compiler, which takes seconds, to keep it out of this class
-
-    def __torch_dispatch__(self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
-        if function.namespace == "c10d":
-            tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-            self.num_bytes[function.overloadpacket.__name__] += sum(tensor.nbytes for tensor in tensors)
-        return function(*args, **(kwargs or {}))
 
 
 def traffic_of_a_step(num_classes: int) -> Counter[str]:

@@ -1,0 +1,106 @@
+"""Cost of the class tables: time, bytes exchanged, memory, over the number of classes and of ranks.
+
+Runs each term of the objective on real ranks (gloo on the CPU, NCCL on GPUs), in turns with one dense
+`linear` + `cross_entropy` step, forward and backward, by one process with all cores, and with what other libraries do.
+Prints a table and leaves class_tables.json and class_tables.png in the output folder.
+"""
+
+import argparse
+import platform
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import product
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from benchmarks.cases import ARCFACE, CENTERS, CENTERS_MML, CLASSIFIER, DENSE, DENSE_CENTERS, OWN, PEERS, Setting
+from benchmarks.laws import laws, targets
+from benchmarks.measuring import Measurement, measure, start_ranks
+from benchmarks.report import plot, print_report, write_json
+from lightning_face.optim.rows import RowOptimizerConfig
+from lightning_face.tables.memory import bytes_per_class, free_bytes
+
+_MEMORY_SHARE = 0.7  # of what is free, which others want too
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure what the command line asks for."""
+    options = _parser().parse_args(arguments)
+    console = Console(highlight=False)
+    measurements = list(_measurements(options, console))
+    if not measurements:
+        raise SystemExit("nothing was measured: no size fits into memory; give fewer --classes")
+    growth, promises = laws(measurements), targets(measurements)
+    print_report(measurements, growth, promises, console)
+    options.out.mkdir(parents=True, exist_ok=True)
+    write_json(options.out / "class_tables.json", _machine(options), measurements, growth, promises)
+    plot(options.out / "class_tables.png", measurements)
+    console.print(f"{options.out}/class_tables.json, {options.out}/class_tables.png")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m benchmarks.class_tables", description=__doc__.split("\n\n")[0])
+    parser.add_argument(
+        "--classes", type=int, nargs="+", default=[10_000, 100_000], metavar="C", help="default: 10000 100000"
+    )
+    parser.add_argument("--ranks", type=int, nargs="+", metavar="W", help="default: 1 2 on the CPU, 1 on a GPU")
+    parser.add_argument("--batch", type=int, default=256, metavar="G", help="samples of all ranks (default: 256)")
+    parser.add_argument("--dim", type=int, default=512, metavar="D", help="of the embedding (default: 512)")
+    parser.add_argument("--repeats", type=int, default=7, help="timed rounds (default: 7)")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="each rank takes a GPU of its own")
+    parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"), help="folder (default: runs/benchmarks)")
+    return parser
+
+
+def _measurements(options: argparse.Namespace, console: Console) -> Iterator[Measurement]:
+    every_ranks = sorted(set(options.ranks or ([1, 2] if options.device == "cpu" else [1])))
+    cores = torch.get_num_threads()
+    for num_ranks in every_ranks:
+        if options.batch % num_ranks:
+            raise SystemExit(f"--batch {options.batch} must be a multiple of --ranks {num_ranks}")
+    threads = max(1, cores // every_ranks[-1])
+    with start_ranks(every_ranks[-1]) as pool:
+        for num_classes, num_ranks in product(sorted(set(options.classes)), every_ranks):
+            setting = Setting(num_classes, num_ranks, options.batch, options.dim, options.device, threads, cores)
+            is_last = num_ranks == every_ranks[-1]
+            names = _affordable(setting, OWN + (PEERS if is_last else (DENSE,)), console)
+            if names:
+                console.print(f"C = {num_classes:,}, W = {num_ranks}: {', '.join(names)} ...")
+                measured = measure(pool, setting, names, options.repeats)
+                yield from (m for m in measured if is_last or m.name in OWN)
+
+
+def _affordable(setting: Setting, names: tuple[str, ...], console: Console) -> list[str]:
+    """The cases that fit into memory together; says which are left out."""
+    left = _MEMORY_SHARE * free_bytes(torch.device(setting.device))
+    table, logits = 4 * setting.num_classes * setting.dim, 4 * setting.num_classes * setting.batch
+    needed = {
+        CLASSIFIER: setting.num_classes * bytes_per_class(setting.dim, RowOptimizerConfig()),
+        CENTERS: table,
+        CENTERS_MML: table,
+        DENSE: 2 * table + 3 * logits,
+        DENSE_CENTERS: 3 * table,
+        ARCFACE: 3 * table + 10 * logits,
+    }
+    affordable: list[str] = []
+    for name in names:
+        if needed[name] <= left:
+            left -= needed[name]
+            affordable.append(name)
+        else:
+            size = f"C = {setting.num_classes:,}, W = {setting.num_ranks}"
+            console.print(f"{size}: {name} left out: {needed[name] / 1e9:.1f} GB are more than {left / 1e9:.1f} GB")
+    return affordable
+
+
+def _machine(options: argparse.Namespace) -> dict[str, object]:
+    name = torch.cuda.get_device_name() if options.device == "cuda" else platform.processor() or platform.machine()
+    facts = {"device": name, "cores": torch.get_num_threads(), "torch": torch.__version__}
+    given = {name: value for name, value in vars(options).items() if name != "out"}
+    return {**facts, "options": given, "date": datetime.now(UTC).isoformat(timespec="seconds")}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""Whether the class tables fit into memory, asked before they are allocated."""
+
+import math
+import socket
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from lightning_face.distributed.agreement import gather_objects
+from lightning_face.distributed.world import world_size
+from lightning_face.errors import ConfigError
+from lightning_face.optim.rows import RowOptimizer, RowOptimizerConfig
+
+_MEMORY_INFO = Path("/proc/meminfo")
+
+
+@dataclass(frozen=True)
+class TablePlan:
+    """A table about to be made.
+
+    Args:
+        name: as messages call it.
+        option: that decides its placement.
+        is_sharded: whether ranks share its rows out.
+        bytes_per_class: of a row and its optimizer state, see `bytes_per_class`.
+    """
+
+    name: str
+    option: str
+    is_sharded: bool
+    bytes_per_class: int
+
+    def bytes_held(self, num_classes: int, num_ranks: int) -> int:
+        """What the rank with most of the table holds."""
+        return self.bytes_per_class * (-(-num_classes // num_ranks) if self.is_sharded else num_classes)
+
+
+def bytes_per_class(dim: int, optimizer: RowOptimizerConfig | None = None) -> int:
+    """Bytes of a float32 row (D,), and of its optimizer state where it has one."""
+    row_1D = torch.empty((1, dim), dtype=torch.float32)
+    state = RowOptimizer(optimizer, row_1D).state() if optimizer is not None else {}
+    return row_1D.nbytes + sum(tensor.nbytes for tensor in state.values() if tensor.ndim)
+
+
+def check_memory(tables: Sequence[TablePlan], num_classes: int, device: torch.device) -> None:
+    """Compare what tables will hold with the memory that is free; every rank calls, and all raise or none does.
+
+    Raises:
+        ConfigError: some rank has less memory than its tables need; one line says what would do.
+    """
+    free = _free_on_the_poorest_rank(device)
+    held = {table.name: table.bytes_held(num_classes, world_size()) for table in tables}
+    if sum(held.values()) > free:
+        each = ", ".join(f"{name} {_gigabytes(num_bytes)}" for name, num_bytes in held.items())
+        raise ConfigError(
+            f"class tables of {num_classes:,} classes need {_gigabytes(sum(held.values()))} on each rank ({each}), but"
+            f" {_gigabytes(free)} of {device.type} memory is free for it: {_way_out(tables, num_classes, free)}"
+        )
+
+
+def _way_out(tables: Sequence[TablePlan], num_classes: int, free: float) -> str:
+    """How many ranks would do, given as much memory each, and what must be sharded for it."""
+    replicated = [f"{table.option}: sharded" for table in tables if not table.is_sharded]
+    affordable_classes = max(1, int(free // sum(table.bytes_per_class for table in tables)))
+    num_ranks = -(-num_classes // affordable_classes)
+    ways = [f"set {' and '.join(replicated)}"] if replicated else []
+    if num_ranks > world_size():
+        ways.append(f"use {num_ranks:,} ranks with as much memory each instead of {world_size():,}")
+    return ", and ".join(ways)
+
+
+def _free_on_the_poorest_rank(device: torch.device) -> float:
+    """Bytes that each rank may take, the same number on all; ranks that share memory get equal parts of it."""
+    everywhere = gather_objects(((socket.gethostname(), str(device)), free_bytes(device)))
+    ranks_at = Counter(place for place, _ in everywhere)
+    return min(free / ranks_at[place] for place, free in everywhere)
+
+
+def free_bytes(device: torch.device) -> float:
+    """Free memory of a device; infinite where the system does not tell."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    if device.type != "cpu" or not _MEMORY_INFO.exists():
+        return math.inf
+    available = next(line for line in _MEMORY_INFO.read_text().splitlines() if line.startswith("MemAvailable:"))
+    return 1024.0 * int(available.split()[1])  # kB
+
+
+def _gigabytes(num_bytes: float) -> str:
+    return f"{num_bytes / 1e9:,.2f} GB"

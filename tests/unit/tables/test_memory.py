@@ -1,0 +1,104 @@
+"""Tables that memory cannot hold are refused before anything is allocated, with the number of ranks that would do."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from lightning_face.errors import ConfigError
+from lightning_face.objectives.center import CenterConfig
+from lightning_face.objectives.minimum_margin import MinimumMarginConfig
+from lightning_face.objectives.objective import Objective, ObjectiveConfig
+from lightning_face.objectives.softmax import SoftmaxConfig
+from lightning_face.optim.rows import RowOptimizerConfig
+from lightning_face.tables import memory
+from lightning_face.tables.memory import TablePlan, bytes_per_class, check_memory
+from lightning_face.tables.placement import Placement
+
+CPU = torch.device("cpu")
+SHARDED = [TablePlan("classifier", "A", True, 400), TablePlan("centers", "B", True, 200)]
+REPLICATED = [TablePlan("classifier", "A", True, 400), TablePlan("centers", "B", False, 200)]
+
+
+@pytest.fixture
+def ranks(monkeypatch: pytest.MonkeyPatch):
+    """Pretend to be rank 0 of several, with a host and free bytes for each."""
+
+    def pretend(*hosts_and_free: tuple[str, float]) -> None:
+        everywhere = [((host, "cpu"), free) for host, free in hosts_and_free]
+        monkeypatch.setattr(memory, "gather_objects", lambda own: everywhere)
+        monkeypatch.setattr(memory, "world_size", lambda: len(everywhere))
+
+    return pretend
+
+
+@pytest.mark.parametrize(
+    "kind, momentum, numbers", [("sgd", 0.9, 2), ("sgd", 0.0, 1), ("adamw", 0.9, 3), (None, None, 1)]
+)
+def test_bytes_per_class_are_those_of_the_rows_and_their_state(kind, momentum, numbers) -> None:
+    optimizer = None if kind is None else RowOptimizerConfig(kind=kind, momentum=momentum)
+    assert bytes_per_class(512, optimizer) == numbers * 512 * 4
+
+
+def test_plan_counts_what_an_objective_holds(ranks) -> None:
+    objective = Objective(ObjectiveConfig(), num_classes=7, dim=12, seed=1, device=CPU)
+    held = sum(tensor.nbytes for tensor in objective.state().values())
+    ranks(("a", held - 1))
+    with pytest.raises(ConfigError, match="7 classes need"):
+        Objective(ObjectiveConfig(), num_classes=7, dim=12, seed=1, device=CPU)
+    ranks(("a", held))
+    Objective(ObjectiveConfig(), num_classes=7, dim=12, seed=1, device=CPU)
+
+
+def test_one_rank_too_few_is_told_how_many_would_do(ranks) -> None:
+    ranks(("a", 20_100))  # 33 classes of 600 bytes each: 100 classes need 4 such ranks
+    with pytest.raises(ConfigError) as refused:
+        check_memory(SHARDED, 100, CPU)
+    assert "use 4 ranks with as much memory each instead of 1" in str(refused.value)
+    assert "\n" not in str(refused.value)
+    ranks(*[(host, 20_100) for host in "abcd"])
+    check_memory(SHARDED, 100, CPU)
+    ranks(*[(host, 20_100) for host in "abc"])
+    with pytest.raises(ConfigError, match="use 4 ranks"):
+        check_memory(SHARDED, 100, CPU)
+
+
+def test_sharding_is_enough_where_it_is(ranks) -> None:
+    ranks(("a", 35_000), ("b", 35_000))  # sharded: 30,000; with replicated centers: 40,000
+    with pytest.raises(ConfigError) as refused:
+        check_memory(REPLICATED, 100, CPU)
+    assert str(refused.value).endswith(": set B: sharded")
+    check_memory(SHARDED, 100, CPU)
+
+
+def test_ranks_of_one_node_share_its_memory(ranks) -> None:
+    ranks(("a", 60_000), ("a", 60_000))
+    check_memory(SHARDED, 100, CPU)
+    ranks(("a", 59_000), ("a", 59_000))
+    with pytest.raises(ConfigError):
+        check_memory(SHARDED, 100, CPU)
+
+
+def test_the_poorest_rank_decides(ranks) -> None:
+    ranks(("a", 1e9), ("b", 29_000))
+    with pytest.raises(ConfigError):
+        check_memory(SHARDED, 100, CPU)
+
+
+@pytest.mark.parametrize("placement", ["replicated", "sharded", "auto"])
+def test_real_memory_is_less_than_a_petabyte(placement: Placement) -> None:
+    config = ObjectiveConfig(
+        SoftmaxConfig(placement=placement), CenterConfig(placement=placement), MinimumMarginConfig()
+    )
+    with pytest.raises(ConfigError, match=r"need 3,072,000.00 GB .*classifier 2,048,000.00 GB, centers 1,024,000"):
+        Objective(config, num_classes=500_000_000_000, dim=512, seed=1, device=CPU)
+
+
+def test_free_memory_is_read_from_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = tmp_path / "meminfo"
+    monkeypatch.setattr(memory, "_MEMORY_INFO", info)
+    check_memory(SHARDED, 10**12, CPU)  # a system that does not tell refuses nothing
+    info.write_text("MemTotal:       900 kB\nMemFree:        100 kB\nMemAvailable:   600 kB\n")
+    check_memory(SHARDED, 1024, CPU)
+    with pytest.raises(ConfigError):
+        check_memory(SHARDED, 1025, CPU)
