@@ -10,6 +10,7 @@ from lightning_fabric.utilities.seed import reset_seed
 from pytorch_lightning.strategies import DeepSpeedStrategy
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.serialization import safe_globals
 
 
 class ZeroStrategy(DeepSpeedStrategy):
@@ -34,8 +35,17 @@ class ZeroStrategy(DeepSpeedStrategy):
 
     def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:
         """Load DeepSpeed's files without running what may be pickled in them."""
-        with _weights_only():
+        with _weights_only(), safe_globals(_what_it_saves()):
             return super().load_checkpoint(checkpoint_path, weights_only)
+
+
+def _what_it_saves() -> list[Any]:
+    """The plain classes of DeepSpeed that its checkpoints hold besides tensors."""
+    from deepspeed.runtime.fp16.loss_scaler import LossScaler
+    from deepspeed.runtime.zero.config import ZeroStageEnum
+    from deepspeed.utils.tensor_fragment import fragment_address
+
+    return [LossScaler, ZeroStageEnum, fragment_address]
 
 
 @contextmanager
