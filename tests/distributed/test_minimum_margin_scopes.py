@@ -6,6 +6,9 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from lightning_face.data.order import slots_of
 from lightning_face.distributed.world import rank, world_size
@@ -202,6 +205,41 @@ def test_batch_vs_all_exchanges_the_same_for_fifty_and_fifty_thousand_classes(mo
     few, many = (run_ranks(traffic_of_steps, 2, case, placement, num_classes) for num_classes in (50, 50_000))
     assert few == many
     assert few[0].total() > 0
+
+
+class LargestNumbers(TorchDispatchMode):
+    """Remembers the most floating point numbers that an operation has made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # see `Traffic`
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        given = function(*args, **(kwargs or {}))
+        if not function._schema.is_mutable:  # what writes into the table makes nothing new
+            floats = [leaf for leaf in tree_leaves(given) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
+            self.count = max([self.count, *(leaf.numel() for leaf in floats)])
+        return given
+
+
+@pytest.mark.parametrize("mode", ["A", "B"])
+def test_memory_is_bounded_by_the_tile(mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With all of 5,000 classes seen, no more numbers than a tile has are ever made at once."""
+    monkeypatch.setattr(pair_tiles, "NUMBERS_AT_ONCE", 1000)
+    config = Case(mode, "batch_vs_all").config()
+    objective = Objective(config, num_classes=5000, dim=DIM, seed=1, device=torch.device("cpu"))
+    objective.state()["centers.moved_at"].zero_()
+    features, labels = global_step(0, "uneven")
+    with LargestNumbers() as largest:
+        loss = objective(features.requires_grad_(), labels)
+        loss.total.backward()
+        objective.step(0.1)
+    assert loss.facts["mml_close_pairs"] > 5000
+    assert 500 < largest.count <= 1000
 
 
 def test_a_run_goes_on_with_the_steps_that_are_due_and_the_classes_it_had_seen() -> None:
