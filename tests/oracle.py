@@ -96,7 +96,7 @@ class Oracle:
     def __init__(self, config: ObjectiveConfig, centers: Tensor | None, classifier: Tensor | None) -> None:
         self.config = config
         self.centers = None if centers is None else centers.double().clone()
-        self.seen: set[int] = set()  # classes whose centers have moved
+        self.moved_at: dict[int, int] = {}  # the step in which a class's center last moved
         self.num_steps = 0
         if config.softmax is not None:
             assert classifier is not None
@@ -124,6 +124,11 @@ class Oracle:
         self.num_steps += 1
         return result
 
+    def centers_state(self) -> dict[str, Tensor]:
+        """The centers as a checkpoint holds them."""
+        moved_at = torch.tensor([self.moved_at.get(j, -1) for j in range(len(self.centers))])
+        return {"centers": self.centers, "centers.moved_at": moved_at, "centers.step": torch.tensor(self.num_steps)}
+
     def momentum(self) -> dict[str, Tensor]:
         """The optimizer's state of the classifier."""
         return self.optimizer.state[self.classifier]
@@ -143,7 +148,7 @@ class Oracle:
         if mml is not None and self._mml_is_due():
             through = features if mml.mode == "A" else features.detach()
             batch = moved(self.centers, [(through, labels)], center.rate)
-            rows = {j: self.centers[j] for j in self.seen} | batch
+            rows = {j: self.centers[j] for j in self.moved_at} | batch
             pairs = pairs_in_scope(rows, batch, mml.scope)
             terms["mml"], facts = (mml.weight, self._margin(rows, pairs)), self._facts(rows, pairs)
         return terms, facts
@@ -162,10 +167,10 @@ class Oracle:
 
     def _move_centers(self, batches: Sequence[Batch]) -> None:
         batch = moved(self.centers, batches, self.config.center.rate)
-        self.seen |= set(batch)
+        self.moved_at |= dict.fromkeys(batch, self.num_steps)
         rows, mml = batch, self.config.mml
         if mml is not None and mml.mode == "B" and self._mml_is_due():
-            rows = {j: self.centers[j] for j in self.seen} | batch
+            rows = {j: self.centers[j] for j in self.moved_at} | batch
             rows = {j: row.clone().requires_grad_() for j, row in rows.items()}
             self._margin(rows, pairs_in_scope(rows, batch, mml.scope)).backward()
             rows = {j: (row - mml.center_rate * row.grad).detach() for j, row in rows.items()}
