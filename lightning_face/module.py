@@ -137,7 +137,7 @@ class FaceModule(LightningModule):
         loss = self.objective(self(images), batch.labels_B, accumulation=self.trainer.accumulate_grad_batches)
         self._check_finite(loss)
         self.num_replaced += batch.num_replaced
-        values = {f"train/{name}": value for name, value in loss.terms.items()}
+        values = {f"train/{name}": value for name, value in {**loss.terms, **loss.facts}.items()}
         self.log("train/loss", loss.total.detach(), prog_bar=True)
         self.log_dict(values)
         return loss.total

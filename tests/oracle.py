@@ -1,6 +1,6 @@
 """The papers' equations as loops over samples and pairs in float64, on one process: what fast paths must equal."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -8,13 +8,17 @@ from torch import Tensor
 
 from lightning_face.objectives.batch import Reduction
 from lightning_face.objectives.objective import ObjectiveConfig
+from lightning_face.objectives.scope import Scope
 from lightning_face.optim.row_config import RowOptimizerConfig
 
 Batch = tuple[Tensor, Tensor]
 """Features (G, D) and labels (G,) of one micro-batch of all ranks."""
 
 Rows = dict[int, Tensor]
-"""Center of each class of a batch, by class, in ascending order."""
+"""Centers by class."""
+
+Weighted = dict[str, tuple[float, Tensor]]
+"""Weight and unweighted value of each term."""
 
 
 def softmax_sum(features: Tensor, labels: Tensor, classifier: Tensor) -> Tensor:
@@ -44,13 +48,22 @@ def moved(centers: Tensor, batches: Sequence[Batch], rate: float) -> Rows:
     return rows
 
 
-def margin_sum(rows: Rows, margin: float) -> Tensor:
-    """Wei et al.: sum over ordered pairs i != j of max(margin - ||c_i - c_j||^2, 0)."""
+def pairs_in_scope(classes: Iterable[int], batch: Iterable[int], scope: Scope) -> list[tuple[int, int]]:
+    """Ordered pairs of different classes of which both, at least one, or any are in the batch."""
+    needed, batch = {"batch": 2, "batch_vs_all": 1, "all": 0}[scope], set(batch)
+    return [(i, j) for i in classes for j in classes if i != j and (i in batch) + (j in batch) >= needed]
+
+
+def squared_distance(rows: Rows, pair: tuple[int, int]) -> Tensor:
+    difference = rows[pair[0]] - rows[pair[1]]
+    return torch.dot(difference, difference)
+
+
+def margin_sum(rows: Rows, pairs: Sequence[tuple[int, int]], margin: float) -> Tensor:
+    """Wei et al.: sum over pairs i != j of max(margin - ||c_i - c_j||^2, 0)."""
     total = 0.0 * sum(row.sum() for row in rows.values())  # can be differentiated even where there is no pair
-    for i, first in rows.items():
-        for j, second in rows.items():
-            if i != j:
-                total = total + torch.clamp(margin - torch.dot(first - second, first - second), min=0.0)
+    for pair in pairs:
+        total = total + torch.clamp(margin - squared_distance(rows, pair), min=0.0)
     return total
 
 
@@ -60,11 +73,13 @@ class StepOfOracle:
 
     Args:
         terms: of each micro-batch, each term's unweighted value.
+        facts: of each micro-batch, ordered pairs closer than MML's margin, and their smallest distance.
         totals: of each micro-batch, the weighted sum.
         feature_gradients: of each micro-batch, of the step's loss.
     """
 
     terms: list[dict[str, float]] = field(default_factory=list)
+    facts: list[dict[str, float]] = field(default_factory=list)
     totals: list[float] = field(default_factory=list)
     feature_gradients: list[Tensor] = field(default_factory=list)
 
@@ -81,6 +96,8 @@ class Oracle:
     def __init__(self, config: ObjectiveConfig, centers: Tensor | None, classifier: Tensor | None) -> None:
         self.config = config
         self.centers = None if centers is None else centers.double().clone()
+        self.moved_at: dict[int, int] = {}  # the step in which a class's center last moved
+        self.num_steps = 0
         if config.softmax is not None:
             assert classifier is not None
             self.classifier = torch.nn.Parameter(classifier.double().clone())
@@ -91,10 +108,11 @@ class Oracle:
         result = StepOfOracle()
         doubles = [(features.double().requires_grad_(), labels) for features, labels in batches]
         for features, labels in doubles:
-            terms = self._terms(features, labels, len(batches))
+            terms, facts = self._terms(features, labels, len(batches))
             total = sum(weight * value for weight, value in terms.values())
             (total / len(batches)).backward()
             result.terms.append({name: float(value.detach()) for name, (_, value) in terms.items()})
+            result.facts.append(facts)
             result.totals.append(float(total.detach()))
             result.feature_gradients.append(features.grad)
         if self.config.softmax is not None:
@@ -103,41 +121,58 @@ class Oracle:
             self.optimizer.zero_grad()
         if self.centers is not None:
             self._move_centers([(features.detach(), labels) for features, labels in doubles])
+        self.num_steps += 1
         return result
+
+    def centers_state(self) -> dict[str, Tensor]:
+        """The centers as a checkpoint holds them."""
+        moved_at = torch.tensor([self.moved_at.get(j, -1) for j in range(len(self.centers))])
+        return {"centers": self.centers, "centers.moved_at": moved_at, "centers.step": torch.tensor(self.num_steps)}
 
     def momentum(self) -> dict[str, Tensor]:
         """The optimizer's state of the classifier."""
         return self.optimizer.state[self.classifier]
 
-    def _terms(self, features: Tensor, labels: Tensor, accumulation: int) -> dict[str, tuple[float, Tensor]]:
+    def _terms(self, features: Tensor, labels: Tensor, accumulation: int) -> tuple[Weighted, dict[str, float]]:
         def over_samples(value: Tensor, reduction: Reduction) -> Tensor:
             return value / len(labels) if reduction == "mean" else value * accumulation
 
         softmax, center, mml = self.config.softmax, self.config.center, self.config.mml
-        terms = {}
+        terms, facts = {}, {}
         if softmax is not None:
             value = softmax_sum(features, labels, self.classifier)
             terms["softmax"] = (softmax.weight, over_samples(value, softmax.reduction))
         if center is not None:
             value = center_sum(features, labels, self.centers)
             terms["center"] = (center.weight, over_samples(value, center.reduction))
-        if mml is not None:
+        if mml is not None and self._mml_is_due():
             through = features if mml.mode == "A" else features.detach()
-            value = self._margin(moved(self.centers, [(through, labels)], center.rate))
-            terms["mml"] = (mml.weight, value)
-        return terms
+            batch = moved(self.centers, [(through, labels)], center.rate)
+            rows = {j: self.centers[j] for j in self.moved_at} | batch
+            pairs = pairs_in_scope(rows, batch, mml.scope)
+            terms["mml"], facts = (mml.weight, self._margin(rows, pairs)), self._facts(rows, pairs)
+        return terms, facts
 
-    def _margin(self, rows: Rows) -> Tensor:
-        pairs = len(rows) * (len(rows) - 1)
-        value = margin_sum(rows, self.config.mml.margin)
-        return value / max(pairs, 1) if self.config.mml.reduction == "mean" else value
+    def _mml_is_due(self) -> bool:
+        return (self.num_steps + 1) % self.config.mml.every_n_steps == 0
+
+    def _margin(self, rows: Rows, pairs: Sequence[tuple[int, int]]) -> Tensor:
+        value = margin_sum(rows, pairs, self.config.mml.margin)
+        return value / max(len(pairs), 1) if self.config.mml.reduction == "mean" else value
+
+    def _facts(self, rows: Rows, pairs: Sequence[tuple[int, int]]) -> dict[str, float]:
+        squares = [float(squared_distance(rows, pair).detach()) for pair in pairs]
+        num_close = sum(square < self.config.mml.margin for square in squares)
+        return {"mml_close_pairs": num_close, "mml_smallest_distance": min(squares, default=torch.inf) ** 0.5}
 
     def _move_centers(self, batches: Sequence[Batch]) -> None:
-        rows = moved(self.centers, batches, self.config.center.rate)
-        mml = self.config.mml
-        if mml is not None and mml.mode == "B":
-            rows = {j: row.requires_grad_() for j, row in rows.items()}
-            self._margin(rows).backward()
+        batch = moved(self.centers, batches, self.config.center.rate)
+        self.moved_at |= dict.fromkeys(batch, self.num_steps)
+        rows, mml = batch, self.config.mml
+        if mml is not None and mml.mode == "B" and self._mml_is_due():
+            rows = {j: self.centers[j] for j in self.moved_at} | batch
+            rows = {j: row.clone().requires_grad_() for j, row in rows.items()}
+            self._margin(rows, pairs_in_scope(rows, batch, mml.scope)).backward()
             rows = {j: (row - mml.center_rate * row.grad).detach() for j, row in rows.items()}
         for j, row in rows.items():
             self.centers[j] = row

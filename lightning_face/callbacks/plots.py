@@ -12,8 +12,12 @@ from lightning_face.evaluation.figures import Figure, losses_figure, nearest_cen
 from lightning_face.evaluation.nearest_centers import nearest_center_distances
 from lightning_face.loggers import METRICS_FILE, show
 from lightning_face.module import FaceModule
+from lightning_face.objectives.minimum_margin import CLOSE_PAIRS, SMALLEST_DISTANCE
 from lightning_face.tables.centers import Centers
 from lightning_face.trainer import FaceTrainer
+
+NO_LOSSES = {f"train/{name}" for name in ("learning_rate", CLOSE_PAIRS, SMALLEST_DISTANCE)}
+"""Columns of training that are not drawn among the losses."""
 
 MAX_DISTANCES = 200_000_000
 """Distances computed for one plot of the nearest centers."""
@@ -76,6 +80,6 @@ def read_losses(path: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         rows = [row for row in csv.DictReader(file) if row.get("train/loss")]
     if not rows:
         return np.empty(0), {}
-    names = [name for name in rows[0] if name.startswith("train/") and name != "train/learning_rate"]
+    names = [name for name in rows[0] if name.startswith("train/") and name not in NO_LOSSES]
     series = {name.removeprefix("train/"): np.array([float(row[name] or "nan") for row in rows]) for name in names}
     return np.array([int(row["step"]) for row in rows]), series

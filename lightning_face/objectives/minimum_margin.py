@@ -6,26 +6,34 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from lightning_face.distributed.world import rank, world_size
+from lightning_face.distributed.collectives import all_gather_rows
 from lightning_face.errors import ConfigError
-from lightning_face.losses import minimum_margin_loss
+from lightning_face.losses import ClassRows, MinimumMargin
 from lightning_face.objectives.batch import Reduction, check_reduction
+from lightning_face.objectives.scope import Scope, ScopedPairs
 from lightning_face.tables.centers import Centers
 
 Mode = Literal["A", "B", "C"]
 
+CLOSE_PAIRS, SMALLEST_DISTANCE = "mml_close_pairs", "mml_smallest_distance"
+"""Facts that are logged beside the loss: ordered pairs closer than the margin; a distance, not squared."""
+
 
 @dataclass(frozen=True)
 class MinimumMarginConfig:
-    """Minimum Margin Loss over the classes of a batch (Wei et al., arXiv 1805.06741).
+    """Minimum Margin Loss (Wei et al., arXiv 1805.06741).
 
     Args:
         weight: the paper's beta; 5e-8 presumes a sum over ordered pairs next to a mean softmax.
         margin: smallest squared distance between two centers that costs nothing, in squared units of the embedding.
-        reduction: `sum` over ordered pairs of the micro-batch's classes, or `mean` over them.
+        reduction: `sum` over the ordered pairs of the scope, or `mean` over them.
         mode: `A` sends the gradient through the centers' update into the samples that move them; `B` moves the centers
             themselves by `center_rate` times the gradient; `C` only reports the value. The paper does not say which.
         center_rate: step of mode `B`, on the unweighted loss; has no meaning in the other modes.
+        scope: the pairs of classes: `batch`, both in the micro-batch (the paper); `batch_vs_all`, at least one, where
+            classes are so many that two given ones hardly ever meet in a batch; `all`, any, in mode `B` or `C`. Classes
+            that were in no batch yet take no part.
+        every_n_steps: how often scope `all` is computed; between, the loss lacks the term and logs keep its last value.
     """
 
     weight: float = 5e-8
@@ -33,6 +41,8 @@ class MinimumMarginConfig:
     reduction: Reduction = "sum"
     mode: Mode = "A"
     center_rate: float | None = None
+    scope: Scope = "batch"
+    every_n_steps: int = 1
 
     def __post_init__(self) -> None:
         check_reduction("mml", self.reduction)
@@ -49,10 +59,27 @@ class MinimumMarginConfig:
             )
         if self.center_rate is not None and not self.center_rate > 0:
             raise ConfigError(f"mml.center_rate must be above 0, got {self.center_rate}; `mode: C` moves nothing")
+        self._check_scope()
+
+    def _check_scope(self) -> None:
+        if self.scope not in get_args(Scope):
+            raise ConfigError(f"mml.scope must be one of {', '.join(get_args(Scope))}, got {self.scope!r}")
+        if self.scope == "all" and self.mode == "A":
+            raise ConfigError(
+                "mml.scope all needs mml.mode B or C, got A: most of its pairs have no sample in the batch to send a"
+                " gradient to; `scope: batch_vs_all` works in mode A"
+            )
+        if self.every_n_steps < 1:
+            raise ConfigError(f"mml.every_n_steps must be at least 1, got {self.every_n_steps}")
+        if self.every_n_steps > 1 and self.scope != "all":
+            raise ConfigError(
+                f"mml.every_n_steps belongs to mml.scope all and to no other: scope is {self.scope}, every_n_steps is"
+                f" {self.every_n_steps}; leave it out"
+            )
 
 
 class MinimumMarginTerm:
-    """Pushes apart the centers of a micro-batch's classes, taken where Wen's rule moves them.
+    """Pushes apart the centers of classes; those of the micro-batch are taken where Wen's rule moves them.
 
     It is no sum over samples: under accumulation each micro-batch is seen alone.
     """
@@ -69,27 +96,37 @@ class MinimumMarginTerm:
         """Whether features receive a gradient from this term."""
         return self._config.mode == "A"
 
-    def part(self, moved_UD: Tensor) -> Tensor:
-        """This rank's part: the ordered pairs whose first member is in its block of the batch's classes.
+    @property
+    def is_due(self) -> bool:
+        """Whether the term takes part in the current step: in each n-th."""
+        return (self._centers.num_steps + 1) % self._config.every_n_steps == 0
+
+    def part(self, classes_U: Tensor, moved_UD: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """This rank's part, and facts about the pairs of all ranks; every rank calls.
 
         Args:
-            moved_UD: centers of the global batch's classes after Wen's rule.
+            classes_U: of the global batch, int64, sorted.
+            moved_UD: their centers after Wen's rule.
         """
-        num_classes = len(moved_UD)
-        first = num_classes * rank() // world_size()
-        num_rows = num_classes * (rank() + 1) // world_size() - first
-        moved_UD = moved_UD if self.differentiable else moved_UD.detach()
-        return minimum_margin_loss(moved_UD, self._config.margin, first, num_rows) * self._pair_factor(num_classes)
+        pairs = self._pairs(classes_U, moved_UD.detach())
+        pairs.add_own(gradient=self.differentiable)
+        return pairs.sums.at(moved_UD, self._factor(pairs)), _facts(pairs.sums)
 
     def push_centers(self, classes_U: Tensor) -> None:
-        """Mode B: move the rows of `classes_U` down the gradient of the unweighted loss; nothing in other modes."""
+        """Mode B: move the centers of the scope around `classes_U` down the gradient of the unweighted loss."""
         if self._config.center_rate is None:
             return
-        rows_UD = self._centers.rows_of(classes_U).requires_grad_()
-        loss = minimum_margin_loss(rows_UD, self._config.margin) * self._pair_factor(len(classes_U))
-        (gradient_UD,) = torch.autograd.grad(loss, rows_UD)
-        self._centers.assign(classes_U, rows_UD.detach() - self._config.center_rate * gradient_UD)
+        pairs = self._pairs(classes_U, self._centers.rows_of(classes_U))
+        pairs.push(self._config.center_rate * self._factor(pairs))
 
-    def _pair_factor(self, num_classes: int) -> float:
-        pairs = num_classes * (num_classes - 1)
-        return 1.0 / max(pairs, 1) if self._config.reduction == "mean" else 1.0
+    def _pairs(self, classes_U: Tensor, rows_UD: Tensor) -> ScopedPairs:
+        return ScopedPairs(self._centers, ClassRows(classes_U, rows_UD), self._config.margin, self._config.scope)
+
+    def _factor(self, pairs: ScopedPairs) -> float:
+        return 1.0 / max(pairs.count(), 1) if self._config.reduction == "mean" else 1.0
+
+
+def _facts(sums: MinimumMargin) -> dict[str, Tensor]:
+    """What is reported of the pairs of all ranks, by one exchange of two numbers."""
+    num_close_W, square_W = all_gather_rows(torch.stack([sums.num_close, sums.smallest_square]).unsqueeze(0)).unbind(1)
+    return {CLOSE_PAIRS: num_close_W.sum().float(), SMALLEST_DISTANCE: square_W.min().sqrt().float()}

@@ -48,11 +48,13 @@ class LossValue:
 
     Args:
         total: scalar: its value is the global batch's, its gradient that of this rank's part.
-        terms: each term's unweighted global value, detached.
+        terms: each term's unweighted global value, detached; a term that is not due in this step is left out.
+        facts: other figures worth logging, by name, the same on every rank.
     """
 
     total: Tensor
     terms: dict[str, Tensor]
+    facts: dict[str, Tensor]
 
 
 class Objective:
@@ -107,20 +109,23 @@ class Objective:
             features = scale_gradient(features_BD.float(), world_size())
             batch = MicroBatch(features, labels_B, accumulation)
             parts = {term.name: (term.weight, term.part(batch)) for term in self._sample_terms}
+            facts: dict[str, Tensor] = {}
             if self.centers is not None:
                 through = self.mml is not None and self.mml.differentiable
                 sums = self.centers.observe(batch, differentiable=through)
-                if self.mml is not None:
-                    parts[self.mml.name] = (self.mml.weight, self.mml.part(self.centers.moved(sums)))
-            return _sum_over_ranks(parts)
+                if self.mml is not None and self.mml.is_due:
+                    part, facts = self.mml.part(sums.classes_U, self.centers.moved(sums))
+                    parts[self.mml.name] = (self.mml.weight, part)
+            return _sum_over_ranks(parts, facts)
 
     def step(self, learning_rate: float) -> None:
         """Move the tables once, after the engine has stepped, with the learning rate that it used."""
         if self.classifier is not None:
             self.classifier.step(learning_rate)
         if self.centers is not None:
+            is_due = self.mml is not None and self.mml.is_due  # of the step that ends here
             moved_U = self.centers.step()
-            if self.mml is not None:
+            if self.mml is not None and is_due:
                 self.mml.push_centers(moved_U)
 
     def state(self) -> dict[str, Tensor]:
@@ -153,10 +158,10 @@ def _plans(config: ObjectiveConfig, num_classes: int, dim: int) -> list[TablePla
     return plans
 
 
-def _sum_over_ranks(parts: dict[str, tuple[float, Tensor]]) -> LossValue:
+def _sum_over_ranks(parts: dict[str, tuple[float, Tensor]], facts: dict[str, Tensor]) -> LossValue:
     """Give the weighted sum of this rank's parts the value of the global loss, keeping its own gradient."""
     values = all_reduce_sum_(torch.stack([part.detach() for _, part in parts.values()]))
     weights = values.new_tensor([weight for weight, _ in parts.values()])
     own = torch.stack([weight * part for weight, part in parts.values()]).sum()
     total = own + ((weights * values).sum() - own).detach()
-    return LossValue(total, dict(zip(parts, values.unbind(), strict=True)))
+    return LossValue(total, dict(zip(parts, values.unbind(), strict=True)), facts)

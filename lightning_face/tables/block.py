@@ -1,8 +1,17 @@
 """Which rows of a sharded class table a rank owns."""
 
+import torch
+from torch import Tensor
+
 from lightning_face.distributed.world import rank, world_size
 
 
 def own_classes(num_classes: int) -> range:
     """The neighbouring classes whose rows this rank owns; sizes differ by at most one, none where C < W."""
     return range(num_classes * rank() // world_size(), num_classes * (rank() + 1) // world_size())
+
+
+def places_in(block: range, classes_U: Tensor) -> range:
+    """Where those of some sorted classes stand that are in a block."""
+    borders = torch.tensor([block.start, block.stop], device=classes_U.device)
+    return range(*torch.searchsorted(classes_U, borders).tolist())

@@ -1,7 +1,6 @@
 """The table of class centers, whatever its placement."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -9,29 +8,18 @@ from torch import Tensor
 from lightning_face.distributed.batch import GlobalBatch
 from lightning_face.losses import moved_centers
 from lightning_face.tables.block import own_classes
+from lightning_face.tables.class_sums import ClassSums, added_up
 from lightning_face.tables.initial import initial_rows
 
 # Shapes: B samples of this rank, G of all ranks, U distinct classes of a global batch, D embedding dimension, H classes
 # whose rows this rank holds.
 
-
-@dataclass(frozen=True)
-class ClassSums:
-    """What the centers of a global batch's classes need to move; the same on every rank.
-
-    Args:
-        classes_U: int64, sorted, distinct.
-        counts_U: int64, samples of each class in the global batch.
-        sums_UD: float32, sums of their features.
-    """
-
-    classes_U: Tensor
-    counts_U: Tensor
-    sums_UD: Tensor
+NEVER = -1
+"""When a center last moved that has not moved yet."""
 
 
 class Centers(ABC):
-    """Class centers that move by Wen's rule.
+    """Class centers that move by Wen's rule, and for each the number of the step in which it last did.
 
     Bytes exchanged per step depend on batch and dimension alone.
 
@@ -52,6 +40,8 @@ class Centers(ABC):
         self.held = held
         self.rows_HD = initial_rows("centers", held.start, len(held), dim, std=init_std, seed=seed).to(device)
         self.rate = rate
+        self.moved_at_H = torch.full((len(held),), NEVER, dtype=torch.int32, device=device)
+        self._num_steps = torch.zeros((), dtype=torch.int64)  # read on the CPU at every step
         self._pending: list[ClassSums] = []
 
     @abstractmethod
@@ -59,8 +49,12 @@ class Centers(ABC):
         """Features of the samples that this rank answers for, and their centers; ranks share the samples out."""
 
     @abstractmethod
-    def rows_of(self, classes_U: Tensor) -> Tensor:
-        """Centers (U, D) of any classes, held or not; every rank calls with the same classes."""
+    def of_any(self, tensor_H: Tensor, classes_U: Tensor) -> Tensor:
+        """Entries (U, ...) of what is held, for any classes, held or not; every rank calls with the same classes."""
+
+    @abstractmethod
+    def over_held_(self, tensor: Tensor) -> Tensor:
+        """Add up over ranks, in place, what each has added up over the rows that it holds; every rank calls."""
 
     @abstractmethod
     def _sums(self, batch: GlobalBatch, num_classes: int, slots_G: Tensor, differentiable: bool) -> Tensor:
@@ -70,6 +64,15 @@ class Centers(ABC):
         """The rows that this rank answers for, each row on one rank: their first class, and themselves."""
         own = own_classes(self.num_classes)
         return own.start, self.rows_HD[own.start - self.held.start : own.stop - self.held.start]
+
+    def rows_of(self, classes_U: Tensor) -> Tensor:
+        """Centers (U, D) of any classes, held or not; every rank calls with the same classes."""
+        return self.of_any(self.rows_HD, classes_U)
+
+    @property
+    def num_steps(self) -> int:
+        """How often the centers have stepped."""
+        return int(self._num_steps)
 
     def observe(self, batch: GlobalBatch, *, differentiable: bool) -> ClassSums:
         """Add up the global batch's features by class, and remember them for `step`.
@@ -94,36 +97,25 @@ class Centers(ABC):
         Returns:
             The classes that moved on any rank, int64, sorted.
         """
-        sums = _added_up(self._pending)
+        sums = added_up(self._pending)
         self._pending.clear()
-        is_held_U, places = self._places(sums.classes_U)
+        is_held_U, places = self.places(sums.classes_U)
         rows = self.rows_HD[places]
         self.rows_HD[places] = moved_centers(rows, sums.sums_UD[is_held_U], sums.counts_U[is_held_U], self.rate)
+        self.moved_at_H[places] = self.num_steps
+        self._num_steps += 1
         return sums.classes_U
 
-    def assign(self, classes_U: Tensor, rows_UD: Tensor) -> None:
-        """Replace the centers of classes, where they are held."""
-        is_held_U, places = self._places(classes_U)
-        self.rows_HD[places] = rows_UD[is_held_U]
+    def shift(self, classes_U: Tensor, shifts_UD: Tensor) -> None:
+        """Add to the centers of distinct classes, where they are held."""
+        is_held_U, places = self.places(classes_U)
+        self.rows_HD.index_add_(0, places, shifts_UD[is_held_U])
 
     def state(self) -> dict[str, Tensor]:
         """Everything a checkpoint holds, by name; loading copies into these tensors."""
-        return {"centers": self.rows_HD}
+        return {"centers": self.rows_HD, "centers.moved_at": self.moved_at_H, "centers.step": self._num_steps}
 
-    def _places(self, classes_U: Tensor) -> tuple[Tensor, Tensor]:
+    def places(self, classes_U: Tensor) -> tuple[Tensor, Tensor]:
         """Which classes are held (U,), and the places of those among the held rows."""
         is_held_U = (classes_U >= self.held.start) & (classes_U < self.held.stop)
         return is_held_U, classes_U[is_held_U] - self.held.start
-
-
-def _added_up(several: list[ClassSums]) -> ClassSums:
-    """The sums of several batches as those of one."""
-    every = torch.cat([sums.classes_U for sums in several])
-    classes_U, slots = torch.unique(every, sorted=True, return_inverse=True)
-    counts_U = torch.zeros_like(classes_U)
-    sums_UD = several[0].sums_UD.new_zeros((len(classes_U), several[0].sums_UD.shape[1]))
-    # One after the other: a class occurs once in each, so that the order of additions, and the bits, are fixed.
-    for sums, places in zip(several, slots.split([len(sums.classes_U) for sums in several]), strict=True):
-        counts_U[places] += sums.counts_U
-        sums_UD[places] += sums.sums_UD
-    return ClassSums(classes_U, counts_U, sums_UD)

@@ -26,9 +26,13 @@ class ReplicatedCenters(Centers):
         """See `Centers.pairs`: each rank answers for its own samples."""
         return batch.features_BD, self.rows_HD[batch.labels_B]
 
-    def rows_of(self, classes_U: Tensor) -> Tensor:
-        """See `Centers.rows_of`; nothing is exchanged."""
-        return self.rows_HD[classes_U]
+    def of_any(self, tensor_H: Tensor, classes_U: Tensor) -> Tensor:
+        """See `Centers.of_any`; nothing is exchanged."""
+        return tensor_H[classes_U]
+
+    def over_held_(self, tensor: Tensor) -> Tensor:
+        """See `Centers.over_held_`: each rank has all of it, with the same bits."""
+        return tensor
 
     def _sums(self, batch: GlobalBatch, num_classes: int, slots_G: Tensor, differentiable: bool) -> Tensor:
         # Added up by one reduction: every rank must end with the same bits, and ranks may add in different orders.

@@ -25,15 +25,19 @@ class ShardedCenters(Centers):
 
     def pairs(self, batch: GlobalBatch) -> tuple[Tensor, Tensor]:
         """See `Centers.pairs`: each rank answers for the samples of its own classes."""
-        is_held_G, places = self._places(batch.labels_G)
+        is_held_G, places = self.places(batch.labels_G)
         return batch.features_GD[is_held_G], self.rows_HD[places]
 
-    def rows_of(self, classes_U: Tensor) -> Tensor:
-        """See `Centers.rows_of`; one reduction of (U, D)."""
-        is_held_U, places = self._places(classes_U)
-        rows_UD = self.rows_HD.new_zeros((len(classes_U), self.rows_HD.shape[1]))
-        rows_UD[is_held_U] = self.rows_HD[places]
-        return all_reduce_sum_(rows_UD)
+    def of_any(self, tensor_H: Tensor, classes_U: Tensor) -> Tensor:
+        """See `Centers.of_any`; one reduction of (U, ...)."""
+        is_held_U, places = self.places(classes_U)
+        entries_U = tensor_H.new_zeros((len(classes_U), *tensor_H.shape[1:]))
+        entries_U[is_held_U] = tensor_H[places]
+        return all_reduce_sum_(entries_U)
+
+    def over_held_(self, tensor: Tensor) -> Tensor:
+        """See `Centers.over_held_`; one reduction."""
+        return all_reduce_sum_(tensor)
 
     def _sums(self, batch: GlobalBatch, num_classes: int, slots_G: Tensor, differentiable: bool) -> Tensor:
         features_GD = batch.features_GD if differentiable else batch.features_GD.detach()

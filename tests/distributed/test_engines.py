@@ -190,7 +190,7 @@ def plain_loop(dataset: Path) -> dict[str, Any]:
         for group in optimizer.param_groups:
             group["lr"] = rate
         optimizer.step()
-    tables = {"centers": oracle.centers, "classifier": oracle.classifier.detach()}
+    tables = {**oracle.centers_state(), "classifier": oracle.classifier.detach()}
     return {
         "backbone": {name: value.detach() for name, value in backbone.state_dict().items()},
         "tables": tables | {f"classifier.{name}": value for name, value in oracle.momentum().items()},

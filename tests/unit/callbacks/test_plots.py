@@ -17,7 +17,8 @@ from lightning_face.tables.placement import make_centers
 def metrics(tmp_path: Path) -> Path:
     """A run that logged losses twice, and verification between."""
     logger = CsvLogger(tmp_path)
-    logger.log_metrics({"train/loss": 3.0, "train/softmax": 2.0, "train/learning_rate": 0.1, "epoch": 0}, 0)
+    no_losses = {"train/learning_rate": 0.1, "train/mml_close_pairs": 7.0, "train/mml_smallest_distance": 0.2}
+    logger.log_metrics({"train/loss": 3.0, "train/softmax": 2.0, **no_losses, "epoch": 0}, 0)
     logger.log_metrics({"verification/accuracy": 0.9, "epoch": 0}, 5)
     logger.log_metrics({"train/loss": 1.5, "train/softmax": 1.0, "train/center": 0.5, "epoch": 0}, 9)
     return tmp_path / METRICS_FILE

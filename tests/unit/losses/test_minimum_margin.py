@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from lightning_face.losses import class_sums, minimum_margin_loss, moved_centers, squared_distances
-from tests.oracle import assert_close, margin_sum, moved
+from lightning_face.losses import ClassRows, MinimumMargin, class_sums, moved_centers, pair_tiles
+from lightning_face.losses.pair_tiles import TileOfPairs, squared_distances
+from tests.oracle import Rows, assert_close, margin_sum, moved, pairs_in_scope
 
 MARGIN = 6.0
 
@@ -16,8 +17,19 @@ def some_centers(num_classes: int = 7) -> Tensor:
     return torch.randn(num_classes, 4, generator=torch.Generator().manual_seed(4))
 
 
-def rows_of(centers: Tensor) -> dict[int, Tensor]:
-    return dict(enumerate(centers))
+def as_batch(centers: Tensor) -> ClassRows:
+    return ClassRows(torch.arange(len(centers)), centers.detach())
+
+
+def minimum_margin_loss(centers: Tensor, margin: float, own: range | None = None) -> Tensor:
+    """Over the pairs within one batch."""
+    sums = MinimumMargin(as_batch(centers), margin)
+    sums.add_within(range(len(centers)) if own is None else own, gradient=True)
+    return sums.at(centers, 1.0)
+
+
+def slow_loss(rows: Rows) -> Tensor:
+    return margin_sum(rows, pairs_in_scope(rows, rows, "batch"), MARGIN)
 
 
 def after_update(features: Tensor, labels: Tensor, centers: Tensor) -> Tensor:
@@ -31,7 +43,7 @@ def test_value_and_gradient_equal_the_loop_with_pairs_on_both_sides_of_the_margi
     slow_centers = centers.detach().double().requires_grad_()
     pairs = torch.pdist(centers.detach()).square()
     assert 0 < int((pairs < MARGIN).sum()) < len(pairs)
-    fast, slow = minimum_margin_loss(centers, MARGIN), margin_sum(rows_of(slow_centers), MARGIN)
+    fast, slow = minimum_margin_loss(centers, MARGIN), slow_loss(dict(enumerate(slow_centers)))
     assert_close(fast, slow)
     (gradient,) = torch.autograd.grad(fast, centers)
     (expected,) = torch.autograd.grad(slow, slow_centers)
@@ -81,11 +93,51 @@ def test_two_of_many_coincide() -> None:
     assert torch.isfinite(centers.grad).all()
 
 
+@pytest.mark.parametrize("numbers_at_once", [1, 25, 60])
+def test_tiles_change_nothing(monkeypatch: pytest.MonkeyPatch, numbers_at_once: int) -> None:
+    """One class against seven takes 11 numbers: tiles of one, two and five rows."""
+    whole_centers, centers = some_centers().requires_grad_(), some_centers().requires_grad_()
+    whole = minimum_margin_loss(whole_centers, MARGIN)
+    whole.backward()
+    monkeypatch.setattr(pair_tiles, "NUMBERS_AT_ONCE", numbers_at_once)
+    loss = minimum_margin_loss(centers, MARGIN)
+    loss.backward()
+    assert_close(loss, whole)
+    assert_close(centers.grad, whole_centers.grad)
+
+
+def test_pairs_across_equal_the_loop() -> None:
+    """Both sides' gradients; the second side's for those classes alone that have a close partner."""
+    margin, centers = 4.0, some_centers(12)
+    centers[11] += 100.0
+    slow_centers = centers.double().requires_grad_()
+    batch, others = as_batch(centers)[:4], as_batch(centers)[4:]
+    sums = MinimumMargin(batch, margin)
+    tile = sums.add_across(others, gradient=True)
+    rows = dict(enumerate(slow_centers))
+    pairs = [(i, j) for i, j in pairs_in_scope(rows, range(4), "batch_vs_all") if (i < 4) != (j < 4)]
+    slow = margin_sum(rows, pairs, margin)
+    slow.backward()
+    assert_close(sums.loss, slow)
+    assert_close(sums.gradient_UD, slow_centers.grad[:4])
+    gradient = torch.zeros(8, 4).index_copy(0, tile.close_K, tile.second_gradient())
+    assert_close(gradient, slow_centers.grad[4:])
+    assert 0 < len(tile.close_K) < 8
+    assert 7 not in tile.close_K
+
+
+def test_a_center_that_is_nan_shows_in_the_loss() -> None:
+    centers = some_centers()
+    centers[3] = torch.nan
+    assert minimum_margin_loss(centers, MARGIN).isnan()
+    assert TileOfPairs(as_batch(centers)[:2], as_batch(centers)[2:], MARGIN).loss.isnan()
+
+
 @pytest.mark.parametrize("num_parts", [1, 2, 3, 10])
 def test_parts_over_rows_sum_to_the_whole(num_parts: int) -> None:
     centers = some_centers().requires_grad_()
     borders = [len(centers) * part // num_parts for part in range(num_parts + 1)]
-    parts = [minimum_margin_loss(centers, MARGIN, start, stop - start) for start, stop in pairwise(borders)]
+    parts = [minimum_margin_loss(centers, MARGIN, range(*block)) for block in pairwise(borders)]
     whole = minimum_margin_loss(centers, MARGIN)
     assert_close(sum(parts), whole)
     (gradient,) = torch.autograd.grad(sum(parts), centers)
@@ -125,7 +177,7 @@ def test_repeated_samples_of_a_class_add_no_pairs() -> None:
 def test_through_the_update_equals_the_loop() -> None:
     centers, labels = some_centers(), torch.tensor([4, 1, 1, 0, 4, 4])
     features = torch.randn(6, 4, generator=torch.Generator().manual_seed(6))
-    expected = margin_sum(moved(centers.double(), [(features.double(), labels)], 0.5), MARGIN)
+    expected = slow_loss(moved(centers.double(), [(features.double(), labels)], 0.5))
     assert_close(minimum_margin_loss(after_update(features, labels, centers), MARGIN), expected)
 
 

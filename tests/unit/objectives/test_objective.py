@@ -171,7 +171,7 @@ def test_half_precision_features_under_autocast_give_float32_arithmetic() -> Non
     half.step(0.1)
     full.step(0.1)
     for name, value in full.state().items():
-        assert value.dtype == torch.float32
+        assert value.dtype == torch.float32 or not value.is_floating_point()
         assert torch.equal(half.state()[name], value)
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lightning_face.distributed.batch import GlobalBatch
-from lightning_face.tables.centers import Centers
+from lightning_face.tables.centers import NEVER, Centers
 from lightning_face.tables.placement import Placement, make_centers
 from tests.oracle import assert_close, moved
 
@@ -74,11 +74,19 @@ def test_pairs_give_each_sample_its_center(table: Centers) -> None:
     assert torch.equal(centers, table.rows_HD[[5, 0, 5]])
 
 
-def test_rows_are_given_and_assigned_by_class(table: Centers) -> None:
+def test_rows_are_given_and_shifted_by_class(table: Centers) -> None:
     before, classes = table.rows_HD.clone(), torch.tensor([1, 4])
-    table.assign(classes, table.rows_of(classes) + 1.0)
-    assert torch.equal(table.rows_HD[classes], before[classes] + 1.0)
+    table.shift(classes, table.rows_of(classes))
+    assert torch.equal(table.rows_HD[classes], 2.0 * before[classes])
     assert torch.equal(table.rows_HD[[0, 2, 3, 5]], before[[0, 2, 3, 5]])
+
+
+def test_it_is_known_when_a_center_last_moved(table: Centers) -> None:
+    for labels in ([4, 0], [4, 2], [2]):
+        observed(table, some_features(len(labels)), labels)
+        table.step()
+    assert table.num_steps == 3
+    assert table.moved_at_H.tolist() == [0, NEVER, 2, NEVER, 1, NEVER]
 
 
 def test_state_is_the_table_itself(table: Centers) -> None:

@@ -1,0 +1,100 @@
+"""Pairs of classes that are closer than a margin, tile by tile: nothing larger than a tile is stored.
+
+One product gives a tile's distances. Only where some are too small does a second one, over the classes concerned, give
+the gradient.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+# Shapes: R and S classes of a tile's two sides, K of the second side that are close, D embedding dimension.
+
+NUMBERS_AT_ONCE = 2**22
+"""Distances and rows of a tile: 16 MB, of which a few copies exist; large enough to keep a GPU busy."""
+
+
+def tiles(rows: range, num_others: int, dim: int) -> Iterator[slice]:
+    """Cut rows into parts that may meet `num_others` others at once: a tile is their distances and themselves."""
+    size = max(1, NUMBERS_AT_ONCE // (num_others + dim))
+    for start in rows[::size]:
+        yield slice(start, min(start + size, rows.stop))
+
+
+@dataclass(frozen=True)
+class ClassRows:
+    """Centers of some classes.
+
+    Args:
+        classes_R: int64, sorted, distinct.
+        rows_RD: their centers, floating point, constants.
+    """
+
+    classes_R: Tensor
+    rows_RD: Tensor
+
+    def __len__(self) -> int:
+        return len(self.classes_R)
+
+    def __getitem__(self, part: slice) -> "ClassRows":
+        return ClassRows(self.classes_R[part], self.rows_RD[part])
+
+
+def squared_distances(rows_RD: Tensor, others_SD: Tensor) -> Tensor:
+    """Squared Euclidean distances (R, S), never negative.
+
+    Distances do not change when all points move together; the mean is taken off first, since the expanded square
+    loses digits where norms are large against distances.
+    """
+    origin = rows_RD.mean(dim=0)
+    rows, others = rows_RD - origin, others_SD - origin
+    squares_RS = torch.addmm(others.square().sum(1), rows, others.T, alpha=-2.0)
+    return squares_RS.add_(rows.square().sum(1, keepdim=True)).clamp_min_(0.0)
+
+
+class TileOfPairs:
+    """Pairs of one class of each side, without those of a class with itself.
+
+    Attributes:
+        smallest_square: smallest squared distance, infinite without pairs.
+        close_K: int64, places of the second side's classes that are too close to some class of the first: with training
+            they become few, and are all that is looked at again.
+        num_close: pairs closer than the margin.
+        loss: sum of what these lack of it.
+
+    Args:
+        first: R classes, at least one.
+        second: S classes, at least one.
+        margin: the smallest *squared* distance that costs nothing.
+    """
+
+    def __init__(self, first: ClassRows, second: ClassRows, margin: float) -> None:
+        squares_RS = squared_distances(first.rows_RD, second.rows_RD)
+        columns_R = torch.searchsorted(second.classes_R, first.classes_R).clamp_max_(len(second) - 1)
+        is_self_R = second.classes_R[columns_R] == first.classes_R
+        squares_RS[is_self_R, columns_R[is_self_R]] = torch.inf
+        smallest_S = squares_RS.amin(0)
+        self.smallest_square = smallest_S.amin()
+        self.close_K = (~(smallest_S >= margin)).nonzero().squeeze(1)  # nan is not kept out: the loss must show it
+        shortfall_RK = (margin - squares_RS[:, self.close_K]).clamp_min_(0.0)
+        self.num_close = shortfall_RK.count_nonzero()
+        self.loss = shortfall_RK.sum()
+        self._is_close_RK = shortfall_RK.sign_()
+        self._first_RD, self._second_KD = first.rows_RD, second.rows_RD[self.close_K]
+
+    def first_gradient(self) -> Tensor:
+        """Gradient (R, D) with respect to the first side's rows, each pair taken in both orders."""
+        return _gradient(self._is_close_RK, self._first_RD, self._second_KD)
+
+    def second_gradient(self) -> Tensor:
+        """Gradient (K, D) with respect to the second side's rows at `close_K`, each pair taken in both orders."""
+        return _gradient(self._is_close_RK.T, self._second_KD, self._first_RD)
+
+
+def _gradient(weights_RK: Tensor, rows_RD: Tensor, others_KD: Tensor) -> Tensor:
+    """Twice the weighted sum over the others o of the gradient of -||r - o||^2 with respect to each row r."""
+    origin = rows_RD.mean(0)
+    pull_RD = weights_RK @ (others_KD - origin)
+    return 4.0 * pull_RD.sub_(weights_RK.sum(1, keepdim=True) * (rows_RD - origin))
