@@ -142,6 +142,11 @@ class FaceModule(LightningModule):
         self.log_dict(values)
         return loss.total
 
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Stop before weights or tables move by a gradient that is not finite; every rank stops."""
+        if not self.objective.gradients_are_finite():
+            raise NonFiniteLossError(self._how_to_go_on("the features' gradient is not finite"))
+
     def optimizer_step(
         self, epoch: int, batch_idx: int, optimizer: Optimizer, optimizer_closure: Callable[[], Any] | None = None
     ) -> None:
@@ -216,9 +221,13 @@ class FaceModule(LightningModule):
         if bool(torch.isfinite(values).all()):
             return
         wrong = {name: float(value) for name, value in loss.terms.items() if not torch.isfinite(value)}
-        last = next(reversed(list_checkpoints(self.trainer.run_dir)), None)
         raise NonFiniteLossError(
-            f"the loss is not finite at step {self.global_step} (epoch {self.trainer.current_epoch}):"
-            f" {wrong or {'total': float(loss.total.detach())}}; last good checkpoint: {last or 'none'};"
-            " lower the learning rate or the weight of that term, or lengthen the warm-up"
+            self._how_to_go_on(f"the loss is not finite ({wrong or {'total': float(loss.total.detach())}})")
+        )
+
+    def _how_to_go_on(self, what: str) -> str:
+        last = next(reversed(list_checkpoints(self.trainer.run_dir)), None)
+        return (
+            f"{what} at step {self.global_step} (epoch {self.trainer.current_epoch}); last good checkpoint:"
+            f" {last or 'none'}; lower the learning rate or the weight of that term, or lengthen the warm-up"
         )

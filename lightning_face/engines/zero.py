@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from lightning_fabric.utilities.seed import reset_seed
 from pytorch_lightning.strategies import DeepSpeedStrategy
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -72,6 +71,5 @@ class ZeroOnCpuStrategy(ZeroStrategy):
 
     def setup_distributed(self) -> None:
         """Skip the check of the device's index."""
-        reset_seed()
         self.set_world_ranks()
         self._init_deepspeed_distributed()

@@ -6,14 +6,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_face.distributed.collectives import all_reduce_sum_, scale_gradient
+from lightning_face.distributed.collectives import all_reduce_max_, all_reduce_sum_, scale_gradient
 from lightning_face.distributed.world import world_size
 from lightning_face.errors import ConfigError
 from lightning_face.objectives.batch import MicroBatch
 from lightning_face.objectives.center import CenterConfig, CenterTerm
 from lightning_face.objectives.minimum_margin import MinimumMarginConfig, MinimumMarginTerm
 from lightning_face.objectives.softmax import SoftmaxConfig, SoftmaxTerm
-from lightning_face.tables.centers import Centers
+from lightning_face.tables.centers import MOVED_AT_BYTES, Centers
 from lightning_face.tables.memory import TablePlan, bytes_per_class, check_memory
 from lightning_face.tables.placement import Classifier, is_sharded, make_centers, make_classifier
 from lightning_face.tables.sharded_centers import ShardedCenters
@@ -77,6 +77,7 @@ class Objective:
         self.classifier: Classifier | None = None
         self.centers: Centers | None = None
         self.mml: MinimumMarginTerm | None = None
+        self._is_finite: list[Tensor] = []
         self._sample_terms: list[SoftmaxTerm | CenterTerm] = []
         shape: dict[str, Any] = {"num_classes": num_classes, "dim": dim, "seed": seed, "device": device}
         if config.softmax is not None:
@@ -107,6 +108,8 @@ class Objective:
         """
         with torch.autocast(features_BD.device.type, enabled=False):
             features = scale_gradient(features_BD.float(), world_size())
+            if features.requires_grad:
+                features.register_hook(self._watch)
             batch = MicroBatch(features, labels_B, accumulation)
             parts = {term.name: (term.weight, term.part(batch)) for term in self._sample_terms}
             facts: dict[str, Tensor] = {}
@@ -117,6 +120,15 @@ class Objective:
                     part, facts = self.mml.part(sums.classes_U, self.centers.moved(sums))
                     parts[self.mml.name] = (self.mml.weight, part)
             return _sum_over_ranks(parts, facts)
+
+    def _watch(self, gradient_BD: Tensor) -> None:
+        self._is_finite.append(torch.isfinite(gradient_BD).all())
+
+    def gradients_are_finite(self) -> bool:
+        """Whether the features' gradients since the last call are finite on all ranks; every rank calls."""
+        is_broken = ~torch.stack(self._is_finite).all() if self._is_finite else torch.tensor(False)
+        self._is_finite.clear()
+        return not bool(all_reduce_max_(is_broken.to(torch.int32)))
 
     def step(self, learning_rate: float) -> None:
         """Move the tables once, after the engine has stepped, with the learning rate that it used."""
@@ -149,12 +161,13 @@ class Objective:
 def _plans(config: ObjectiveConfig, num_classes: int, dim: int) -> list[TablePlan]:
     plans: list[TablePlan] = []
     if config.softmax is not None:
-        sharded = is_sharded(config.softmax.placement, num_classes, dim)
+        sharded = is_sharded(config.softmax.placement, num_classes, dim, config.softmax.sample_rate)
         size = bytes_per_class(dim, config.softmax.optimizer)
         plans.append(TablePlan("classifier", "objective.softmax.placement", sharded, size))
     if config.center is not None:
         sharded = is_sharded(config.center.placement, num_classes, dim)
-        plans.append(TablePlan("centers", "objective.center.placement", sharded, bytes_per_class(dim)))
+        size = bytes_per_class(dim) + MOVED_AT_BYTES
+        plans.append(TablePlan("centers", "objective.center.placement", sharded, size))
     return plans
 
 

@@ -17,6 +17,9 @@ from lightning_face.tables.initial import initial_rows
 NEVER = -1
 """When a center last moved that has not moved yet."""
 
+MOVED_AT_BYTES = 4
+"""Of a class, besides its row: the step in which its center last moved, int32."""
+
 
 class Centers(ABC):
     """Class centers that move by Wen's rule, and for each the number of the step in which it last did.

@@ -18,7 +18,7 @@ from lightning_face.trainer import FaceTrainer
         {"num_sanity_val_steps": 2},
         {"precision": "16-mixed"},
         {"precision": "bf16-true"},
-        {"strategy": "deepspeed_stage_2"},
+        {"strategy": "fsdp"},  # the older one; ours is fsdp2
         {"use_distributed_sampler": True},
         {"reload_dataloaders_every_n_epochs": 1},
     ],

@@ -179,3 +179,13 @@ def test_zero_init_trains() -> None:
     """Coincident centers have no MML gradient, but no NaN either."""
     objective = assert_run_equals_oracle(replace(make_config(), center=CenterConfig(weight=0.3, init_std=0.0)))
     assert all(bool(torch.isfinite(value).all()) for value in objective.state().values())
+
+
+def test_a_gradient_that_is_not_finite_is_seen_once() -> None:
+    objective = make_objective(make_config())
+    features, labels = some_steps(1)[0][0]
+    objective(features.clone().requires_grad_(), labels).total.backward()
+    assert objective.gradients_are_finite()
+    (objective(features.clone().requires_grad_(), labels).total * float("inf")).backward()
+    assert not objective.gradients_are_finite()
+    assert objective.gradients_are_finite(), "nothing has come since"
