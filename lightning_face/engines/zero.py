@@ -34,6 +34,10 @@ class ZeroStrategy(DeepSpeedStrategy):
 
     def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:
         """Load DeepSpeed's files without running what may be pickled in them."""
+        engine_optimizer = self.deepspeed_engine.optimizer
+        if not hasattr(engine_optimizer, "_restore_from_bit16_weights"):
+            # ZeRO 3 without a real optimizer, as in an evaluation: DeepSpeed calls what is not there.
+            engine_optimizer._restore_from_bit16_weights = lambda: None
         with _weights_only(), safe_globals(_what_it_saves()):
             return super().load_checkpoint(checkpoint_path, weights_only)
 

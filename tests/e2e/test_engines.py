@@ -1,0 +1,35 @@
+"""FSDP2 and DeepSpeed through the command line: train, evaluate what was saved, go on."""
+
+import csv
+import json
+
+import pytest
+
+from tests.e2e.conftest import fit, run_cli
+
+# Large enough a layer that ZeRO 3 shares it out.
+OPTIONS = (
+    *("--model.backbone.name", "test_byobnet", "--model.backbone.neck", "flatten"),
+    *("--model.backbone.embedding_dim", 512, "--trainer.devices", 2),
+    *("--model.objective.softmax.placement", "sharded", "--model.objective.center.placement", "sharded"),
+)
+
+
+@pytest.mark.parametrize("engine", ["fsdp2", "deepspeed_stage_3"])
+def test_what_is_trained_is_evaluated(tiny_config, tmp_path, engine):
+    run = tmp_path / "run"
+    options = ("--trainer.strategy", engine, *OPTIONS)
+    fit(tiny_config, run, *options, "--trainer.max_epochs", 1)
+    tested = run_cli("test", "--run_dir", run)
+    assert tested.returncode == 0, tested.stderr[-4000:]
+    with (run / "metrics.csv").open(newline="") as file:
+        logged = [row["verification/held_out/auc"] for row in csv.DictReader(file)]
+    auc = json.loads((run / "result.json").read_text())["verification"]["held_out"]["auc"]
+    assert auc == pytest.approx(float(next(value for value in reversed(logged) if value)), abs=1e-4)
+    on_one = run_cli("fit", "--config", tiny_config, "--run_dir", run, *options, "--trainer.devices", 1)
+    if engine == "fsdp2":
+        assert on_one.returncode == 0, on_one.stderr[-4000:]
+        assert json.loads((run / "checkpoints" / "last" / "checkpoint.json").read_text())["num_ranks"] == 1
+    else:
+        assert on_one.returncode == 2
+        assert "saved by deepspeed_stage_3 on 2 ranks and cannot be loaded by deepspeed_stage_3 on 1" in on_one.stderr
