@@ -86,7 +86,7 @@ def test_manifest_of_other_tars(tiny_config, dataset, tmp_path, capfd):
         (("--trainer.fast_dev_run", "true"), "not supported"),
         (("--trainer.enable_checkpointing", "true"), "not supported"),
         (("--trainer.precision", "16-mixed"), "32-true or bf16-mixed"),
-        (("--trainer.strategy", "fsdp"), "must be auto or ddp"),
+        (("--trainer.strategy", "fsdp"), "must be auto or one of ddp, fsdp2"),
         (("--trainer.logger", "true"), "has no effect"),
         (("--model.objective.center", "null"), "objective.mml needs"),
         (("--model.backbone.name", "resnet10x"), "did you mean"),
