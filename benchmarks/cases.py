@@ -83,8 +83,9 @@ _CONFIGS = {
 
 def _objective_case(objective: Objective, features_BD: Tensor, labels_B: Tensor) -> Case:
     def step() -> None:
-        features_BD.grad = None
-        objective(features_BD, labels_B).total.backward()
+        # A new leaf, as a backbone gives one: the objective watches each one's gradient.
+        objective(features_BD.detach().requires_grad_(), labels_B).total.backward()
+        assert objective.gradients_are_finite()
         objective.step(0.1)
 
     return Case(step, sum(tensor.nbytes for tensor in objective.state().values()))

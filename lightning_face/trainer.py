@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.strategies import DDPStrategy
+from torch import Tensor
 
 from lightning_face.checkpoint.directory import DENSE_FILE, Description, files_under, make_partial, publish, seal
 from lightning_face.checkpoint.tables import save_tables, tables_file
@@ -14,6 +15,11 @@ from lightning_face.distributed.agreement import any_rank, gather_objects
 from lightning_face.engines.choice import engine_of, held_weights, make_strategy
 from lightning_face.errors import ConfigError, NonFiniteLossError
 from lightning_face.objectives.objective import Objective
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """Whether all numbers are finite, without a temporary of the size of a table: the extremes tell."""
+    return not tensor.is_floating_point() or not tensor.numel() or bool(torch.stack(tensor.aminmax()).isfinite().all())
 
 
 def _nothing() -> None:
@@ -62,6 +68,11 @@ class FaceTrainer(Trainer):
         super().__init__(*args, **kwargs)
         self.saved_options: dict[str, Any] = {}
         self.engine = engine_of(self.strategy)
+        if self.engine.startswith("deepspeed") and self.precision != "32-true":
+            raise ConfigError(
+                f"trainer.precision {self.precision} does not work with {self.engine}: its weights would be bf16 while"
+                " images are float32; use 32-true, or trainer.strategy fsdp2"
+            )
         if isinstance(self.strategy, DDPStrategy):
             # Rank 0's BatchNorm statistics would overwrite the average over ranks that the module keeps.
             self.strategy._ddp_kwargs.setdefault("broadcast_buffers", False)
@@ -79,7 +90,7 @@ class FaceTrainer(Trainer):
     def _check_finite_weights(self, checkpoint: Path) -> None:
         """Never replace a good checkpoint by a broken one; where a rank finds something, all stop here."""
         tensors = [*held_weights(self.lightning_module), *self._objective.state().values()]
-        if any_rank(not all(bool(torch.isfinite(tensor).all()) for tensor in tensors)):
+        if any_rank(not all(_is_finite(tensor) for tensor in tensors)):
             raise NonFiniteLossError(
                 f"weights are not finite at step {self.global_step}, {checkpoint.name} is not saved; the checkpoint"
                 " before is good; lower the learning rate, or lengthen the warm-up"

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pytorch_lightning.strategies import Strategy
+from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy, Strategy
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
@@ -35,10 +35,20 @@ def make_strategy(engine: str, *, on_cpu: bool) -> str | Strategy:
 
 
 def engine_of(strategy: Strategy) -> str:
-    """Name of the engine; a single device counts as ddp, whose checkpoints it shares."""
+    """Name of the engine; a single device counts as ddp, whose checkpoints it shares.
+
+    Raises:
+        ConfigError: a strategy of another kind: its gradients or checkpoints would be wrong.
+    """
     if isinstance(strategy, ZeroStrategy):
         return f"deepspeed_stage_{strategy.stage}"
-    return "fsdp2" if isinstance(strategy, FullyShardedStrategy) else "ddp"
+    if isinstance(strategy, FullyShardedStrategy):
+        return "fsdp2"
+    if type(strategy) in (DDPStrategy, SingleDeviceStrategy):
+        return "ddp"
+    raise ConfigError(
+        f"trainer.strategy {type(strategy).__name__} is not supported; it must be auto or one of {', '.join(ENGINES)}"
+    )
 
 
 def check_engine_can_load(checkpoint: Path, description: Description, engine: str, num_ranks: int) -> None:

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.serialization import safe_globals
 
+_FORCED = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+
 
 class ZeroStrategy(DeepSpeedStrategy):
     """DeepSpeed's ZeRO.
@@ -54,11 +56,14 @@ def _what_it_saves() -> list[Any]:
 @contextmanager
 def _weights_only() -> Iterator[None]:
     """DeepSpeed passes `weights_only=False` on to torch, which this overrides."""
-    os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
+    former = os.environ.get(_FORCED)
+    os.environ[_FORCED] = "1"
     try:
         yield
     finally:
-        del os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"]
+        del os.environ[_FORCED]
+        if former is not None:
+            os.environ[_FORCED] = former
 
 
 class ZeroOnCpuStrategy(ZeroStrategy):

@@ -113,7 +113,9 @@ def row_gradient(chunk: Chunk, scored: Scored) -> Tensor:
         free_GR = values_GR.detach().requires_grad_()
         logits_GR = scoring.logits(free_GR, scored.targets_G)
     weights_GR = chunk.place_own_(logits_GR.detach().clone(), -torch.inf)
-    weights_GR.sub_(scored.negatives_G.unsqueeze(1)).exp_().mul_(scored.negatives_gradient_G.unsqueeze(1))
+    weights_GR.sub_(scored.negatives_G.unsqueeze(1)).clamp_max_(0.0).exp_().mul_(
+        scored.negatives_gradient_G.unsqueeze(1)
+    )
     if scoring.negatives is not None:
         (weights_GR,) = torch.autograd.grad(logits_GR, free_GR, weights_GR)
     chunk.place_own_(weights_GR, scored.target_gradient_G)

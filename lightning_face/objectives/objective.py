@@ -77,6 +77,7 @@ class Objective:
         self.classifier: Classifier | None = None
         self.centers: Centers | None = None
         self.mml: MinimumMarginTerm | None = None
+        self._device = device
         self._is_finite: list[Tensor] = []
         self._sample_terms: list[SoftmaxTerm | CenterTerm] = []
         shape: dict[str, Any] = {"num_classes": num_classes, "dim": dim, "seed": seed, "device": device}
@@ -126,7 +127,7 @@ class Objective:
 
     def gradients_are_finite(self) -> bool:
         """Whether the features' gradients since the last call are finite on all ranks; every rank calls."""
-        is_broken = ~torch.stack(self._is_finite).all() if self._is_finite else torch.tensor(False)
+        is_broken = ~torch.stack(self._is_finite).all() if self._is_finite else torch.tensor(False, device=self._device)
         self._is_finite.clear()
         return not bool(all_reduce_max_(is_broken.to(torch.int32)))
 

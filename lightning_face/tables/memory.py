@@ -74,9 +74,14 @@ def _way_out(tables: Sequence[TablePlan], num_classes: int, free: float) -> str:
 
 def _free_on_the_poorest_rank(device: torch.device) -> float:
     """Bytes that each rank may take, the same number on all; ranks that share memory get equal parts of it."""
-    everywhere = gather_objects(((socket.gethostname(), str(device)), free_bytes(device)))
+    everywhere = gather_objects(((socket.gethostname(), _memory_of(device)), free_bytes(device)))
     ranks_at = Counter(place for place, _ in everywhere)
     return min(free / ranks_at[place] for place, free in everywhere)
+
+
+def _memory_of(device: torch.device) -> str:
+    """What tells two memories of a host apart; every task may call its only GPU `cuda:0`."""
+    return str(torch.cuda.get_device_properties(device).uuid) if device.type == "cuda" else device.type
 
 
 def free_bytes(device: torch.device) -> float:

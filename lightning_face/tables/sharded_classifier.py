@@ -126,7 +126,18 @@ class _Score(torch.autograd.Function):
         sum_G, target_pull_G = all_reduce_sum_(torch.stack([negatives.sum_G, negatives.target_pull_G]))
         sum_G = sum_G.clamp_min(torch.finfo(sum_G.dtype).tiny)  # a single class has no negatives
         negatives_G = negatives.largest_G + sum_G.log()
-        ctx.table, ctx.scored = table, partial(Scored, features_GD, labels_G, scoring, targets_G, negatives_G)
+        ctx.table, ctx.scored = (
+            table,
+            partial(
+                # Of what this function returns only copies without history may be kept, or nothing would ever be freed.
+                Scored,
+                features_GD.detach(),
+                labels_G,
+                scoring,
+                targets_G.detach(),
+                negatives_G.detach(),
+            ),
+        )
         ctx.pulls = own_rows_GD, negatives.pull_GD / sum_G.unsqueeze(1), target_pull_G / sum_G
         return targets_G, negatives_G
 
@@ -138,4 +149,5 @@ class _Score(torch.autograd.Function):
         target_gradient_G = target_gradient_G + negatives_gradient_G * target_pull_G
         ctx.table.remember(ctx.scored(target_gradient_G, negatives_gradient_G))
         gradient_GD = target_gradient_G.unsqueeze(1) * own_rows_GD + negatives_gradient_G.unsqueeze(1) * pull_GD
+        ctx.scored = ctx.pulls = None
         return gradient_GD, None, None, None

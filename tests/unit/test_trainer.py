@@ -1,6 +1,7 @@
 """What the trainer refuses, each with the name of the option."""
 
 import pytest
+from pytorch_lightning.strategies import DDPStrategy
 
 from lightning_face.errors import ConfigError
 from lightning_face.trainer import FaceTrainer
@@ -37,3 +38,17 @@ def test_allowed(options: dict[str, object]) -> None:
     (name,) = options
     trainer = FaceTrainer(accelerator="cpu", logger=False, enable_checkpointing=False, **options)
     assert getattr(trainer, name) == options[name]
+
+
+def test_a_strategy_of_another_kind_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"trainer.strategy _Other is not supported; it must be auto or one of ddp"):
+        FaceTrainer(accelerator="cpu", devices=2, logger=False, strategy=_Other())
+
+
+class _Other(DDPStrategy):
+    """Gradients of a strategy that nobody has looked at may be anything."""
+
+
+def test_deepspeed_takes_float32_only() -> None:
+    with pytest.raises(ConfigError, match=r"trainer.precision bf16-mixed does not work with deepspeed_stage_2"):
+        FaceTrainer(accelerator="cpu", devices=2, logger=False, strategy="deepspeed_stage_2", precision="bf16-mixed")

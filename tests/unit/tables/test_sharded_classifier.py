@@ -1,5 +1,6 @@
 """Scores of chunks, never all at once, against loops over samples and classes in float64."""
 
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -169,3 +170,17 @@ def test_the_own_class_is_never_ignored() -> None:
     assert_close(targets, 10.0 * table.rows_HD[LABELS].square().sum(1))
     values = features @ table.rows_HD.T
     assert_close(negatives, values.where(values <= 0.0, -torch.inf).logsumexp(1))
+
+
+def test_a_step_leaves_nothing_behind() -> None:
+    """What a batch needed is freed at once, without waiting for the garbage collector."""
+    table = make_table()
+    alive = []
+    for _ in range(2):
+        batch = GlobalBatch(some_features().requires_grad_(), LABELS.clone())
+        alive.append(weakref.ref(batch.labels_B))
+        loss = softmax_loss(*table.scores(batch, Scoring()))
+        loss.backward()
+        table.step(0.1)
+        del batch, loss
+    assert [reference() for reference in alive] == [None, None]
