@@ -26,10 +26,7 @@ def test_what_is_trained_is_evaluated(tiny_config, tmp_path, engine):
         logged = [row["verification/held_out/auc"] for row in csv.DictReader(file)]
     auc = json.loads((run / "result.json").read_text())["verification"]["held_out"]["auc"]
     assert auc == pytest.approx(float(next(value for value in reversed(logged) if value)), abs=1e-4)
-    on_one = run_cli("fit", "--config", tiny_config, "--run_dir", run, *options, "--trainer.devices", 1)
-    if engine == "fsdp2":
-        assert on_one.returncode == 0, on_one.stderr[-4000:]
-        assert json.loads((run / "checkpoints" / "last" / "checkpoint.json").read_text())["num_ranks"] == 1
-    else:
+    if engine == "deepspeed_stage_3":
+        on_one = run_cli("fit", "--config", tiny_config, "--run_dir", run, *options, "--trainer.devices", 1)
         assert on_one.returncode == 2
         assert "saved by deepspeed_stage_3 on 2 ranks and cannot be loaded by deepspeed_stage_3 on 1" in on_one.stderr
