@@ -1,4 +1,4 @@
-"""FSDP2 and DeepSpeed through the command line: train, evaluate what was saved, go on."""
+"""FSDP2 and DeepSpeed through the command line: train, and evaluate what was saved."""
 
 import csv
 import json
@@ -26,7 +26,3 @@ def test_what_is_trained_is_evaluated(tiny_config, tmp_path, engine):
         logged = [row["verification/held_out/auc"] for row in csv.DictReader(file)]
     auc = json.loads((run / "result.json").read_text())["verification"]["held_out"]["auc"]
     assert auc == pytest.approx(float(next(value for value in reversed(logged) if value)), abs=1e-4)
-    if engine == "deepspeed_stage_3":
-        on_one = run_cli("fit", "--config", tiny_config, "--run_dir", run, *options, "--trainer.devices", 1)
-        assert on_one.returncode == 2
-        assert "saved by deepspeed_stage_3 on 2 ranks and cannot be loaded by deepspeed_stage_3 on 1" in on_one.stderr
