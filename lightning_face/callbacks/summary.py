@@ -50,7 +50,11 @@ def summary_table(trainer: FaceTrainer, pl_module: FaceModule) -> Table:
 
 def _tables_line(objective: Objective) -> str:
     tables, held = objective.state(), objective.held()
-    parts = [f"{name} {f'{len(held[name]):,} rows here' if name in held else 'replicated'}" for name in tables]
+    parts = [
+        f"{name} {f'{len(held[name]):,} rows here' if name in held else 'replicated'}"
+        for name, tensor in tables.items()
+        if tensor.ndim
+    ]
     size = sum(tensor.numel() * tensor.element_size() for tensor in tables.values())
     return f"{', '.join(parts)}; {size / 2**20:,.1f} MiB on rank 0"
 

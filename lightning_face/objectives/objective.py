@@ -14,8 +14,9 @@ from lightning_face.objectives.center import CenterConfig, CenterTerm
 from lightning_face.objectives.minimum_margin import MinimumMarginConfig, MinimumMarginTerm
 from lightning_face.objectives.softmax import SoftmaxConfig, SoftmaxTerm
 from lightning_face.tables.centers import MOVED_AT_BYTES, Centers
+from lightning_face.tables.classifier import Classifier
 from lightning_face.tables.memory import TablePlan, bytes_per_class, check_memory
-from lightning_face.tables.placement import Classifier, is_sharded, make_centers, make_classifier
+from lightning_face.tables.placement import is_sharded, make_centers, make_classifier
 from lightning_face.tables.sharded_centers import ShardedCenters
 from lightning_face.tables.sharded_classifier import ShardedClassifier
 

@@ -7,9 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from lightning_face.distributed.world import rank, world_size
 from lightning_face.losses import ClassRows, MinimumMargin, pair_tiles, tiles
-from lightning_face.tables.block import places_in
+from lightning_face.tables.block import own_classes, places_in
 from lightning_face.tables.centers import Centers
 from lightning_face.tables.outside import Outside
 
@@ -40,9 +39,7 @@ class ScopedPairs:
 
     def add_own(self, *, gradient: bool) -> None:
         """Add this rank's share of the pairs; with the gradient of the batch's centers, but none of the others'."""
-        num_classes = len(self._batch)
-        block = range(num_classes * rank() // world_size(), num_classes * (rank() + 1) // world_size())
-        self.sums.add_within(block, gradient=gradient)
+        self.sums.add_within(own_classes(len(self._batch)), gradient=gradient)
         if self._scope != "batch":
             for part in tiles(self._outside.own, *self._batch.rows_RD.shape):
                 self.sums.add_across(self._outside.rows(part), gradient=gradient)

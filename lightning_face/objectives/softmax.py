@@ -9,7 +9,8 @@ from lightning_face.errors import ConfigError
 from lightning_face.losses import Scoring, softmax_loss
 from lightning_face.objectives.batch import MicroBatch, Reduction, check_reduction
 from lightning_face.optim.row_config import RowOptimizerConfig
-from lightning_face.tables.placement import Classifier, Placement
+from lightning_face.tables.classifier import Classifier
+from lightning_face.tables.placement import Placement
 
 
 @dataclass(frozen=True)

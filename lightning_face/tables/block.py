@@ -11,6 +11,12 @@ def own_classes(num_classes: int) -> range:
     return range(num_classes * rank() // world_size(), num_classes * (rank() + 1) // world_size())
 
 
+def held_places(held: range, classes_N: Tensor) -> tuple[Tensor, Tensor]:
+    """Which of some classes are held (N,), and the places of those among the held rows."""
+    is_held_N = (classes_N >= held.start) & (classes_N < held.stop)
+    return is_held_N, classes_N[is_held_N] - held.start
+
+
 def places_in(block: range, classes_U: Tensor) -> range:
     """Where those of some sorted classes stand that are in a block."""
     borders = torch.tensor([block.start, block.stop], device=classes_U.device)

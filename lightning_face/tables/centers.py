@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lightning_face.distributed.batch import GlobalBatch
 from lightning_face.losses import moved_centers
-from lightning_face.tables.block import own_classes
+from lightning_face.tables.block import held_places, own_classes
 from lightning_face.tables.class_sums import ClassSums, added_up
 from lightning_face.tables.initial import initial_rows
 
@@ -120,5 +120,4 @@ class Centers(ABC):
 
     def places(self, classes_U: Tensor) -> tuple[Tensor, Tensor]:
         """Which classes are held (U,), and the places of those among the held rows."""
-        is_held_U = (classes_U >= self.held.start) & (classes_U < self.held.stop)
-        return is_held_U, classes_U[is_held_U] - self.held.start
+        return held_places(self.held, classes_U)

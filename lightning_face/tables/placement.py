@@ -3,6 +3,7 @@
 from typing import Any, Literal
 
 from lightning_face.tables.centers import Centers
+from lightning_face.tables.classifier import Classifier
 from lightning_face.tables.replicated_centers import ReplicatedCenters
 from lightning_face.tables.replicated_classifier import ReplicatedClassifier
 from lightning_face.tables.sampled_classifier import SampledClassifier
@@ -10,7 +11,6 @@ from lightning_face.tables.sharded_centers import ShardedCenters
 from lightning_face.tables.sharded_classifier import ShardedClassifier
 
 Placement = Literal["auto", "replicated", "sharded"]
-Classifier = ReplicatedClassifier | ShardedClassifier
 
 SMALL_TABLE_BYTES = 2**25
 """Up to 32 MiB of rows, 16,384 classes of 512 numbers, `auto` keeps a copy on every rank."""

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from lightning_face.losses.chunked import Chunk, row_gradient
 from lightning_face.optim.rows import Part
+from lightning_face.tables.block import held_places
 from lightning_face.tables.sampling import is_sampled
 from lightning_face.tables.sharded_classifier import ShardedClassifier, chunk_size
 
@@ -62,7 +63,7 @@ class SampledClassifier(ShardedClassifier):
         """Which of the held classes (H,) a batch of this step is scored against."""
         step = int(self._num_steps)
         is_seen_H = is_sampled(self.held, self._sample_rate, seed=self._seed, step=step, device=self.rows_HD.device)
-        is_seen_H[self._places(labels_G)[1]] = True
+        is_seen_H[held_places(self.held, labels_G)[1]] = True
         return is_seen_H
 
     def _chunk(self, part_R: Tensor, labels_G: Tensor) -> Chunk:

@@ -11,10 +11,9 @@ from lightning_face.distributed.batch import GlobalBatch
 from lightning_face.distributed.collectives import all_reduce_max_, all_reduce_sum_
 from lightning_face.losses import Scoring
 from lightning_face.losses.chunked import Chunk, Negatives, Scored, row_gradient
-from lightning_face.optim.row_config import RowOptimizerConfig
-from lightning_face.optim.rows import Part, RowOptimizer
-from lightning_face.tables.block import own_classes
-from lightning_face.tables.initial import initial_rows
+from lightning_face.optim.rows import Part
+from lightning_face.tables.block import held_places, own_classes
+from lightning_face.tables.classifier import Classifier
 
 # Shapes: G global batch, D embedding dimension, C classes, H of them held by this rank.
 
@@ -27,8 +26,8 @@ def chunk_size(num_samples: int) -> int:
     return max(1, LOGITS_AT_ONCE // num_samples)
 
 
-class ShardedClassifier:
-    """Classifier weights (C, D) float32, of which this rank holds the rows of its own classes and their optimizer.
+class ShardedClassifier(Classifier):
+    """This rank holds the rows of its own classes and their optimizer.
 
     Per step the ranks exchange a few numbers for each sample; no row moves. Neither logits nor a gradient of the whole
     table are ever stored: `step` computes each chunk's gradient, applies it and drops it.
@@ -36,30 +35,15 @@ class ShardedClassifier:
     Args:
         num_classes: C.
         dim: D.
-        optimizer: of the rows.
-        init_std: standard deviation of the initial rows.
-        seed: of the initial rows.
-        device: of the rows.
+        options: see `Classifier`.
     """
 
-    def __init__(
-        self,
-        num_classes: int,
-        dim: int,
-        *,
-        optimizer: RowOptimizerConfig,
-        init_std: float,
-        seed: int,
-        device: torch.device,
-    ) -> None:
-        self.held = own_classes(num_classes)
-        rows = initial_rows("classes", self.held.start, len(self.held), dim, std=init_std, seed=seed)
-        self.rows_HD = rows.to(device)
-        self._optimizer = RowOptimizer(optimizer, self.rows_HD)
+    def __init__(self, num_classes: int, dim: int, **options: Any) -> None:
+        super().__init__(own_classes(num_classes), dim, **options)
         self._pending: list[Scored] = []
 
     def scores(self, batch: GlobalBatch, scoring: Scoring) -> tuple[Tensor, Tensor]:
-        """Score this rank's samples against all classes, see `Scoring.scores`; every rank calls.
+        """See `Classifier.scores`.
 
         Once the gradients of both results are known, the batch is remembered for `step`.
         """
@@ -68,19 +52,14 @@ class ShardedClassifier:
 
     @torch.no_grad()
     def step(self, learning_rate: float) -> None:
-        """Move the rows once for all batches scored since the last step (several under accumulation)."""
+        """See `Classifier.step`."""
         if self._pending:
             self._optimizer.step(self.rows_HD, self._gradients(), learning_rate)
             self._pending.clear()
 
-    def state(self) -> dict[str, Tensor]:
-        """Everything a checkpoint holds, by name; loading copies into these tensors."""
-        state = {f"classifier.{name}": value for name, value in self._optimizer.state().items()}
-        return {"classifier": self.rows_HD, **state}
-
     def own_rows(self, features_GD: Tensor, labels_G: Tensor, scoring: Scoring) -> Tensor:
         """The row (G, D) that decides each sample's value with its own class, zeros where another rank owns it."""
-        is_own_G, places = self._places(labels_G)
+        is_own_G, places = held_places(self.held, labels_G)
         rows_GD = torch.zeros_like(features_GD)
         rows_GD[is_own_G] = scoring.best_rows(features_GD[is_own_G], self.rows_HD[places])
         return rows_GD
@@ -95,12 +74,6 @@ class ShardedClassifier:
     def remember(self, scored: Scored) -> None:
         """Take a batch into account in the next `step`."""
         self._pending.append(scored)
-
-    def _places(self, labels_G: Tensor) -> tuple[Tensor, Tensor]:
-        """Which samples' classes are held (G,), and the places of those among the held rows."""
-        places_G = labels_G - self.held.start
-        is_own_G = (places_G >= 0) & (places_G < len(self.held))
-        return is_own_G, places_G[is_own_G]
 
     def _gradients(self) -> Iterator[tuple[Part, Tensor]]:
         """The gradient of every part of the own rows, added up over the remembered batches."""
@@ -126,18 +99,9 @@ class _Score(torch.autograd.Function):
         sum_G, target_pull_G = all_reduce_sum_(torch.stack([negatives.sum_G, negatives.target_pull_G]))
         sum_G = sum_G.clamp_min(torch.finfo(sum_G.dtype).tiny)  # a single class has no negatives
         negatives_G = negatives.largest_G + sum_G.log()
-        ctx.table, ctx.scored = (
-            table,
-            partial(
-                # Of what this function returns only copies without history may be kept, or nothing would ever be freed.
-                Scored,
-                features_GD.detach(),
-                labels_G,
-                scoring,
-                targets_G.detach(),
-                negatives_G.detach(),
-            ),
-        )
+        # Of what this function returns only copies without history may be kept, or nothing would ever be freed.
+        known = (tensor.detach() for tensor in (targets_G, negatives_G))
+        ctx.table, ctx.scored = table, partial(Scored, features_GD.detach(), labels_G, scoring, *known)
         ctx.pulls = own_rows_GD, negatives.pull_GD / sum_G.unsqueeze(1), target_pull_G / sum_G
         return targets_G, negatives_G
 

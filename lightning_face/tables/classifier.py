@@ -1,0 +1,54 @@
+"""The table of classifier weights, whatever its placement."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from lightning_face.distributed.batch import GlobalBatch
+from lightning_face.losses import Scoring
+from lightning_face.optim.row_config import RowOptimizerConfig
+from lightning_face.optim.rows import RowOptimizer
+from lightning_face.tables.initial import initial_rows
+
+# Shapes: B samples of this rank, C classes, H of them held by this rank, D embedding dimension.
+
+
+class Classifier(ABC):
+    """Classifier weights (C, D) float32, moved by an optimizer of their own with the backbone's learning rate.
+
+    Args:
+        held: classes whose rows this rank holds.
+        dim: D.
+        optimizer: of the rows.
+        init_std: standard deviation of the initial rows.
+        seed: of the initial rows.
+        device: of the rows.
+    """
+
+    def __init__(
+        self,
+        held: range,
+        dim: int,
+        *,
+        optimizer: RowOptimizerConfig,
+        init_std: float,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self.held = held
+        self.rows_HD = initial_rows("classes", held.start, len(held), dim, std=init_std, seed=seed).to(device)
+        self._optimizer = RowOptimizer(optimizer, self.rows_HD)
+
+    @abstractmethod
+    def scores(self, batch: GlobalBatch, scoring: Scoring) -> tuple[Tensor, Tensor]:
+        """Score this rank's samples against all classes, two tensors (B,), see `Scoring.scores`; every rank calls."""
+
+    @abstractmethod
+    def step(self, learning_rate: float) -> None:
+        """Move the rows once for all batches since the last step (several under accumulation)."""
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything a checkpoint holds, by name; loading copies into these tensors."""
+        state = {f"classifier.{name}": value for name, value in self._optimizer.state().items()}
+        return {"classifier": self.rows_HD.detach(), **state}
