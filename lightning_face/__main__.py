@@ -4,23 +4,18 @@ import logging
 import os
 import sys
 import warnings
+from importlib import import_module
 
+from lightning_face.commands import COMMANDS
 from lightning_face.errors import FaceError
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0 done, 2 bad input, 3 the loss is not finite."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    # Lightning cannot know that our sampler starts where the checkpoint ends.
-    warnings.filterwarnings("ignore", ".*your dataloader is not resumable.*")
-    warnings.filterwarnings("ignore", "LightningCLI's args parameter is intended")
-    # Every rank computes the same figures of the whole verification set.
-    warnings.filterwarnings("ignore", "It is recommended to use `self.log")
-    warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")
-    from lightning_face.cli import run
-
+    _keep_the_libraries_quiet()
+    given = sys.argv[1:] if arguments is None else arguments
     try:
-        run(arguments)
+        _run(given)
     except Exception as error:
         mistake = mistake_behind(error)
         if mistake is None:
@@ -29,6 +24,31 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error{'' if rank == '0' else f' on rank {rank}'}: {one_line(mistake)}", file=sys.stderr)
         return mistake.exit_code
     return 0
+
+
+def _keep_the_libraries_quiet() -> None:
+    """Show what concerns the run; each line here is a message that would only raise questions."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    # Lightning advertises other packages.
+    rank_zero = logging.getLogger("pytorch_lightning.utilities.rank_zero")
+    rank_zero.addFilter(lambda record: "Tip: For seamless cloud" not in record.getMessage())
+    # Lightning cannot know that our sampler starts where the checkpoint ends.
+    warnings.filterwarnings("ignore", ".*your dataloader is not resumable.*")
+    warnings.filterwarnings("ignore", "LightningCLI's args parameter is intended")
+    # Every rank computes the same figures of the whole verification set.
+    warnings.filterwarnings("ignore", "It is recommended to use `self.log")
+    warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")
+    # The new name is unknown to torch 2.11.
+    warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated")
+
+
+def _run(arguments: list[str]) -> None:
+    if arguments and arguments[0] in COMMANDS:
+        import_module(f"lightning_face.commands.{arguments[0]}").main(arguments[1:])
+        return
+    from lightning_face.cli import run
+
+    run(arguments)
 
 
 def mistake_behind(error: BaseException | None) -> FaceError | None:

@@ -24,6 +24,8 @@ from lightning_face.checkpoint.directory import (
     list_checkpoints,
     name_of,
 )
+from lightning_face.checkpoint.exported import Exported
+from lightning_face.commands import COMMANDS
 from lightning_face.data.datamodule import FaceDataModule
 from lightning_face.data.position import Position
 from lightning_face.engines.choice import check_engine_can_load
@@ -33,6 +35,10 @@ from lightning_face.loggers import CsvLogger, WandbConfig, make_loggers
 from lightning_face.module import FaceModule
 from lightning_face.recorded import CONFIG_FILE, check_same_options, kept_options, with_recorded_config
 from lightning_face.trainer import FaceTrainer
+
+_DESCRIPTION = "Train, evaluate and use face embeddings. Also: " + "; ".join(
+    f"`python -m lightning_face {name} --help`: {summary}" for name, summary in COMMANDS.items()
+)
 
 
 class FaceCLI(LightningCLI):
@@ -78,6 +84,8 @@ class FaceCLI(LightningCLI):
         self.trainer.saved_options = kept_options(self._options())
         given = self._option("ckpt_path")
         checkpoint = self._chosen_checkpoint(last_intact)
+        if checkpoint is None and self.model.init_from is not None:
+            Exported(Path(self.model.init_from)).load_into(self.model.backbone)
         if given:
             _check_nothing_is_given_up(self.trainer.run_dir, describe(Path(given)).step)
         step = self._check_resumable(checkpoint) if checkpoint is not None else 0
@@ -204,5 +212,6 @@ def run(arguments: list[str] | None = None) -> FaceCLI:
         save_config_callback=None,
         auto_configure_optimizers=False,
         seed_everything_default=1,
+        parser_kwargs={"description": _DESCRIPTION},
         args=with_recorded_config(list(sys.argv[1:] if arguments is None else arguments)),
     )

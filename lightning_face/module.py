@@ -14,10 +14,12 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lightning_face.checkpoint.directory import DESCRIPTION_FILE, describe, list_checkpoints
+from lightning_face.checkpoint.exported import Exported
 from lightning_face.checkpoint.progress import rebuilt_fit_loop
 from lightning_face.checkpoint.tables import check_shapes, load_tables
+from lightning_face.checkpoint.transfer import Transfer
 from lightning_face.data.faces import FaceBatch
-from lightning_face.distributed.agreement import check_same_on_all_ranks
+from lightning_face.distributed.agreement import check_same_on_all_ranks, gather_objects
 from lightning_face.distributed.batchnorm import average_batchnorm_statistics
 from lightning_face.engines.fully_sharded import FullyShardedStrategy
 from lightning_face.engines.zero import ZeroStrategy
@@ -26,6 +28,7 @@ from lightning_face.hashing import seed_of
 from lightning_face.models import build_backbone
 from lightning_face.objectives.objective import LossValue, Objective, ObjectiveConfig
 from lightning_face.optim.schedules import Schedule
+from lightning_face.tables.block import own_classes
 from lightning_face.trainer import FaceTrainer
 
 
@@ -64,6 +67,8 @@ class FaceModule(LightningModule):
         optimizer: of the backbone; biases and norms are not decayed.
         schedule: of the learning rate, for backbone and classifier.
         seed: of initial rows and dropout; taken from `seed_everything`.
+        init_from: file that `python -m lightning_face export` wrote, to begin with its network and with the rows of
+            those identities, found by name, that it has class tables for; a run that goes on does not read it again.
     """
 
     trainer: FaceTrainer
@@ -77,10 +82,12 @@ class FaceModule(LightningModule):
         optimizer: OptimizerCallable = _sgd,
         schedule: Schedule = Schedule(),
         seed: int = 0,
+        init_from: str | None = None,
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
         self.seed = seed
+        self.init_from = init_from
         self.objective_config = objective
         self._make_optimizer: Callable[[Any], Optimizer] = optimizer
         self._schedule = schedule
@@ -108,6 +115,19 @@ class FaceModule(LightningModule):
             dim=self.backbone.embedding_dim,
             seed=self.seed,
             device=self.trainer.strategy.root_device,
+        )
+        if self.init_from is not None and self.trainer.ckpt_path is None:
+            self._begin_with(Exported(Path(self.init_from)))
+
+    def _begin_with(self, exported: Exported) -> None:
+        data = self.trainer.datamodule
+        exported.load_into(self.backbone)
+        transfer = Transfer(exported, data.faces.shards.identities(), data.position.manifest_hash)
+        transfer.copy(self.objective.state(), self.objective.held())
+        num_found = sum(gather_objects(len(transfer.find(own_classes(self.num_classes))[0])))
+        rank_zero_info(
+            f"beginning with {exported.path}: its network, and of {', '.join(exported.tables) or 'no class tables'} the"
+            f" rows of {num_found:,} of {self.num_classes:,} identities"
         )
 
     def configure_model(self) -> None:

@@ -1,16 +1,18 @@
 """Lightning's trainer, with checkpoints that hold the class tables and are whole or absent."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
-from pytorch_lightning import Callback, Trainer
+from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor
 
 from lightning_face.checkpoint.directory import DENSE_FILE, Description, files_under, make_partial, publish, seal
 from lightning_face.checkpoint.tables import save_tables, tables_file
 from lightning_face.data.datamodule import FaceDataModule
+from lightning_face.data.manifest import IDENTITIES_FILE
 from lightning_face.distributed.agreement import any_rank, gather_objects
 from lightning_face.engines.choice import engine_of, held_weights, make_strategy
 from lightning_face.errors import ConfigError, NonFiniteLossError
@@ -82,6 +84,11 @@ class FaceTrainer(Trainer):
         self._signal_connector.register_signal_handlers = _nothing  # type: ignore[method-assign]
         self.fit_loop.epoch_loop._broadcast_sigterm_tensor = _nothing  # type: ignore[method-assign]
 
+    def _run(self, model: LightningModule, ckpt_path: str | Path | None = None, **kwargs: Any) -> Any:
+        # Lightning sets it after `setup`, where the module has to know whether the run goes on.
+        self._checkpoint_connector._ckpt_path = ckpt_path
+        return super()._run(model, ckpt_path, **kwargs)
+
     @property
     def run_dir(self) -> Path:
         """Where the run is written."""
@@ -142,4 +149,7 @@ class FaceTrainer(Trainer):
         if self.is_global_zero:
             # One file, or DeepSpeed's folder of files from all ranks, which are written by now.
             names += files_under(partial, DENSE_FILE)
+            # Whose rows they are: the dataset may be gone when they are exported.
+            shutil.copyfile(self.datamodule.identities_file, partial / IDENTITIES_FILE)
+            names.append(IDENTITIES_FILE)
         return {name: seal(partial / name) for name in names}

@@ -1,7 +1,7 @@
 """Checkpoints on disk: one directory each, whole or absent.
 
     RUN_DIR/checkpoints/
-        step-00000100/  dense.ckpt, tables-00000.safetensors ..., checkpoint.json
+        step-00000100/  dense.ckpt, tables-00000.safetensors ..., identities.txt, checkpoint.json
         last -> step-00000100
         best -> step-00000080
 

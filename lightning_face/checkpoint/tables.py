@@ -38,17 +38,20 @@ def save_tables(path: Path, tables: dict[str, Tensor], held: dict[str, range]) -
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tables.items()}, path, metadata)
 
 
-def check_shapes(saved: dict[str, list[int]], own: dict[str, list[int]], where: str) -> None:
-    """Raise CheckpointError unless a checkpoint holds these tables, naming each difference."""
-    names = sorted(set(saved) | set(own))
-    differences = [
+def differences(saved: dict[str, list[int]], own: dict[str, list[int]]) -> list[str]:
+    """Names whose shapes are not the same on both sides, as messages say them."""
+    return [
         f"{name}: {saved.get(name, 'absent')} -> {own.get(name, 'absent')}"
-        for name in names
+        for name in sorted(set(saved) | set(own))
         if saved.get(name) != own.get(name)
     ]
-    if differences:
+
+
+def check_shapes(saved: dict[str, list[int]], own: dict[str, list[int]], where: str) -> None:
+    """Raise CheckpointError unless a checkpoint holds these tables, naming each difference."""
+    if wrong := differences(saved, own):
         raise CheckpointError(
-            f"{where} holds other class tables than this run: {'; '.join(differences)};"
+            f"{where} holds other class tables than this run: {'; '.join(wrong)};"
             " use the same data and objective, or another --run_dir"
         )
 

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from lightning_face.data.augment import AugmentConfig, augment, normalise
 from lightning_face.data.faces import FaceBatch, Faces
+from lightning_face.data.manifest import IDENTITIES_FILE
 from lightning_face.data.order import LaneOrder, slots_of
 from lightning_face.data.position import Position
 from lightning_face.data.sampler import SequentialSampler, TrainSampler
@@ -85,6 +86,11 @@ class FaceDataModule(LightningDataModule):
     def num_classes(self) -> int:
         """Identities of the training dataset."""
         return self.faces.shards.manifest.num_classes
+
+    @property
+    def identities_file(self) -> Path:
+        """Names of the training dataset's identities, a line each; line number is label."""
+        return self.faces.shards.folder / IDENTITIES_FILE
 
     def check_batch(self, num_ranks: int, accumulation: int) -> None:
         """Raise ConfigError unless every rank gets equally large micro-batches."""

@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+import torch
 from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy, Strategy
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
-from lightning_face.checkpoint.directory import Description
+from lightning_face.checkpoint.directory import DENSE_FILE, Description
 from lightning_face.engines.fully_sharded import FullyShardedStrategy
-from lightning_face.engines.zero import ZeroOnCpuStrategy, ZeroStrategy
+from lightning_face.engines.zero import ZeroOnCpuStrategy, ZeroStrategy, merged_weights
 from lightning_face.errors import CheckpointError, ConfigError
 
 ENGINES = ("ddp", "fsdp2", "deepspeed_stage_1", "deepspeed_stage_2", "deepspeed_stage_3")
@@ -63,6 +64,15 @@ def check_engine_can_load(checkpoint: Path, description: Description, engine: st
             f"{checkpoint} was saved by {saved[0]} on {saved[1]} ranks and cannot be loaded by {now[0]} on {now[1]}:"
             " DeepSpeed needs the same engine and number of ranks; ddp and fsdp2 do not"
         )
+
+
+def whole_weights(checkpoint: Path, description: Description) -> dict[str, Tensor]:
+    """Weights and buffers of a checkpoint by name, float32 on the CPU, whichever engine saved them."""
+    path = checkpoint / DENSE_FILE
+    if description.engine.startswith("deepspeed"):
+        return merged_weights(path)
+    weights: dict[str, Tensor] = torch.load(path, map_location="cpu", mmap=True, weights_only=True)["state_dict"]
+    return weights
 
 
 def held_weights(module: nn.Module) -> list[Tensor]:

@@ -1,8 +1,11 @@
 """DeepSpeed's ZeRO through Lightning."""
 
+import contextlib
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -40,8 +43,17 @@ class ZeroStrategy(DeepSpeedStrategy):
         if not hasattr(engine_optimizer, "_restore_from_bit16_weights"):
             # ZeRO 3 without a real optimizer, as in an evaluation: DeepSpeed calls what is not there.
             engine_optimizer._restore_from_bit16_weights = lambda: None
-        with _weights_only(), safe_globals(_what_it_saves()):
+        with _weights_only():
             return super().load_checkpoint(checkpoint_path, weights_only)
+
+
+def merged_weights(folder: Path) -> dict[str, Tensor]:
+    """Whole weights and buffers from the parts that ranks saved, without running what may be pickled in them."""
+    from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
+
+    with _weights_only(), contextlib.redirect_stdout(io.StringIO()):  # it prints what it does
+        weights: dict[str, Tensor] = get_fp32_state_dict_from_zero_checkpoint(str(folder))
+    return weights
 
 
 def _what_it_saves() -> list[Any]:
@@ -59,7 +71,8 @@ def _weights_only() -> Iterator[None]:
     former = os.environ.get(_FORCED)
     os.environ[_FORCED] = "1"
     try:
-        yield
+        with safe_globals(_what_it_saves()):
+            yield
     finally:
         del os.environ[_FORCED]
         if former is not None:
