@@ -27,8 +27,8 @@ def summary_table(trainer: FaceTrainer, pl_module: FaceModule) -> Table:
     parameters = sum(parameter.numel() for parameter in backbone.parameters())
     table = Table(title="lightning_face", show_header=False, title_justify="left")
     rows = {
-        "data": f"{order.num_samples:,} images, {data.num_classes:,} identities, {len(order.shard_samples)} shards in"
-        f" {data.faces.shards.folder}",
+        "data": f"{order.num_samples:,} images, {data.num_classes:,} identities,"
+        f" {len(data.faces.shards.manifest.shards)} shards in {data.faces.shards.folder}",
         "verification": ", ".join(data.verification) or "none",
         "model": f"{pl_module.backbone_name}, {parameters:,} parameters, {backbone.embedding_dim}-D,"
         f" {data.image_size}x{data.image_size}",
@@ -38,8 +38,7 @@ def summary_table(trainer: FaceTrainer, pl_module: FaceModule) -> Table:
         f" precision {trainer.precision}",
         "batch": f"{order.global_batch_size} = {world} ranks x {per_rank} x {accumulation} micro-batches;"
         f" {order.steps_per_epoch:,} steps an epoch",
-        "order": f"{order.num_lanes} lanes, window {order.window or 'whole lanes'}, seed {order.seed},"
-        f" {data.num_workers} workers a rank",
+        "order": f"{order}, {data.num_workers} workers a rank",
         "starts at": f"step {trainer.global_step:,} (epoch {data.position.epoch}, sample {data.position.consumed:,})",
         "run folder": str(trainer.run_dir),
     }

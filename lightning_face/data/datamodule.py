@@ -11,8 +11,9 @@ from torch.utils.data import DataLoader
 
 from lightning_face.data.augment import AugmentConfig, augment, normalise
 from lightning_face.data.faces import FaceBatch, Faces
+from lightning_face.data.identity_order import IdentityOrder
 from lightning_face.data.manifest import IDENTITIES_FILE
-from lightning_face.data.order import LaneOrder, slots_of
+from lightning_face.data.order import LaneOrder, Order, slots_of
 from lightning_face.data.position import Position
 from lightning_face.data.sampler import SequentialSampler, TrainSampler
 from lightning_face.data.shards import Shards
@@ -32,6 +33,10 @@ class FaceDataModule(LightningDataModule):
         verification_batch_size: images per rank and step when embedding.
         lanes: the order takes equally many samples of each of these parts of the data; at least the number of nodes.
         window: samples shuffled together; shards sorted by identity are shuffled as a whole.
+        images_per_identity: images of each identity that a step meets, for losses that compare images of a person;
+            null takes images one by one, each at most once an epoch.
+        tail_weight: in [0, 1]: 0 meets identities in proportion to their images, n; 1 all equally often; in between,
+            in proportion to n^(1 - tail_weight).
         augment: random changes of training images.
         seed: of order and augmentation.
 
@@ -51,6 +56,8 @@ class FaceDataModule(LightningDataModule):
         verification_batch_size: int = 128,
         lanes: int = 64,
         window: int = 4096,
+        images_per_identity: int | None = None,
+        tail_weight: float = 0.0,
         augment: AugmentConfig = AugmentConfig(),
         seed: int = 0,
     ) -> None:
@@ -67,20 +74,23 @@ class FaceDataModule(LightningDataModule):
         self.faces = Faces(Shards(Path(train)), seed, replace_damaged=True)
         self.verification = {name: _whole(Path(path), seed) for name, path in (verification or {}).items()}
         self.predict = _whole(Path(predict or train), seed)
+        self.order: Order
+        if images_per_identity is None and tail_weight == 0:
+            self.order = self._lanes(global_batch_size, seed, lanes, window)
+        else:
+            labels_N, per_identity = self.faces.shards.index["label"], images_per_identity or 1
+            self.order = IdentityOrder(labels_N, self.num_classes, global_batch_size, seed, per_identity, tail_weight)
+        self.position = Position.start_of(self.order, self.faces.shards.manifest.digest())
+
+    def _lanes(self, global_batch_size: int, seed: int, lanes: int, window: int) -> LaneOrder:
         manifest = self.faces.shards.manifest
-        self.order = LaneOrder(
-            tuple(shard.samples for shard in manifest.shards),
-            global_batch_size,
-            seed,
-            lanes,
-            window if manifest.shuffled else 0,
-        )
         if not manifest.shuffled:
             rank_zero_info(
-                f"{train} is not shuffled over its shards: whole lanes are shuffled, so a step sees few people;"
-                " prepare it with `python -m data_prep folder` to mix all"
+                f"{self.faces.shards.folder} is not shuffled over its shards: whole lanes are shuffled, so a step sees"
+                " few people; prepare it with `python -m data_prep folder` to mix all"
             )
-        self.position = Position.start_of(self.order, manifest.digest())
+        sizes = tuple(shard.samples for shard in manifest.shards)
+        return LaneOrder(sizes, global_batch_size, seed, lanes, window if manifest.shuffled else 0)
 
     @property
     def num_classes(self) -> int:
@@ -93,8 +103,14 @@ class FaceDataModule(LightningDataModule):
         return self.faces.shards.folder / IDENTITIES_FILE
 
     def check_batch(self, num_ranks: int, accumulation: int) -> None:
-        """Raise ConfigError unless every rank gets equally large micro-batches."""
+        """Raise ConfigError unless every rank gets equally large micro-batches, of whole identities over all ranks."""
         slots_of(self.order.global_batch_size, accumulation, 0, 0, num_ranks)
+        per_micro_batch = self.order.global_batch_size // accumulation
+        if isinstance(self.order, IdentityOrder) and per_micro_batch % self.order.images_per_identity:
+            raise ConfigError(
+                f"data.images_per_identity {self.order.images_per_identity} must divide a micro-batch of"
+                f" {per_micro_batch} samples (data.global_batch_size / trainer.accumulate_grad_batches)"
+            )
 
     def train_dataloader(self) -> DataLoader[FaceBatch]:
         """Micro-batches of this rank, from the position on."""

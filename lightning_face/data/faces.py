@@ -21,7 +21,7 @@ class BatchRequest(NamedTuple):
     Args:
         epoch: from 0.
         micro_step: number of the micro-batch in the epoch; optimizer step times accumulation plus micro-batch.
-        sample_ids: (B,) int64.
+        sample_ids: (B,) int64; of N samples, number n stands for sample n mod N with an augmentation of its own.
     """
 
     epoch: int
@@ -86,7 +86,7 @@ class Faces(Dataset[FaceBatch]):
             torch.from_numpy(draws.astype(np.float32)),
             request.epoch,
             request.micro_step,
-            int((used != ids).sum()),
+            int((used != ids % len(self)).sum()),
         )
 
     def _decode_into(self, image: Tensor, sample_id: int) -> int:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,44 @@ from lightning_face.errors import ConfigError
 from lightning_face.hashing import hash64, permutation
 
 Ids = NDArray[np.int64]
+Slots = Sequence[int] | Ids
+
+
+class Order(Protocol):
+    """Which sample stands in which slot of which step; `str` says it in a line."""
+
+    @property
+    def global_batch_size(self) -> int:
+        """G, samples per optimizer step over all ranks and micro-batches."""
+
+    @property
+    def seed(self) -> int:
+        """Of all permutations."""
+
+    @property
+    def num_samples(self) -> int:
+        """N."""
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps."""
+
+    def sample_ids(self, epoch: int, first_step: int, num_steps: int, slots: Slots) -> Ids:
+        """See `LaneOrder.sample_ids`."""
+
+    def state(self) -> dict[str, Any]:
+        """What must not change when a run goes on, besides seed and dataset; JSON can hold it."""
+
+
+def check_one_batch(num_samples: int, global_batch_size: int) -> None:
+    """Raise ConfigError unless there is a global batch, and samples for one."""
+    if global_batch_size < 1:
+        raise ConfigError(f"data.global_batch_size must be above 0, got {global_batch_size}")
+    if num_samples < global_batch_size:
+        raise ConfigError(
+            f"global_batch_size {global_batch_size} is more than the dataset's {num_samples} samples: an epoch would"
+            f" have no step; use at most {num_samples}"
+        )
 
 
 @dataclass(frozen=True)
@@ -42,16 +81,11 @@ class LaneOrder:
     window: int = 4096
 
     def __post_init__(self) -> None:
-        if self.global_batch_size < 1 or self.lanes < 1 or self.window < 0:
+        if self.lanes < 1 or self.window < 0:
             raise ConfigError(
-                f"global_batch_size and lanes must be above 0 and window not negative, got"
-                f" {self.global_batch_size}, {self.lanes} and {self.window}"
+                f"data.lanes must be above 0 and data.window not negative, got {self.lanes} and {self.window}"
             )
-        if self.num_samples < self.global_batch_size:
-            raise ConfigError(
-                f"global_batch_size {self.global_batch_size} is more than the dataset's {self.num_samples} samples:"
-                f" an epoch would have no step; use at most {self.num_samples}"
-            )
+        check_one_batch(self.num_samples, self.global_batch_size)
 
     @property
     def num_samples(self) -> int:
@@ -68,7 +102,14 @@ class LaneOrder:
         """Lanes in use: gcd(L, G), so that every step takes equally many samples of each."""
         return math.gcd(self.lanes, self.global_batch_size)
 
-    def sample_ids(self, epoch: int, first_step: int, num_steps: int, slots: Sequence[int] | Ids) -> Ids:
+    def state(self) -> dict[str, Any]:
+        """See `Order.state`; the batch size may change where the lanes divide both."""
+        return {"kind": "lanes", "lanes": self.lanes, "window": self.window}
+
+    def __str__(self) -> str:
+        return f"{self.num_lanes} lanes, window {self.window or 'whole lanes'}, seed {self.seed}"
+
+    def sample_ids(self, epoch: int, first_step: int, num_steps: int, slots: Slots) -> Ids:
         """Sample ids of some slots of consecutive steps.
 
         Args:

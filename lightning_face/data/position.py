@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from lightning_face.data.order import LaneOrder
+from lightning_face.data.order import Order
 from lightning_face.errors import CheckpointError
 
 VERSION = 1
@@ -18,8 +18,7 @@ class Position:
         epoch: from 0.
         consumed: samples of that epoch already trained, a multiple of the global batch size.
         global_batch_size: G.
-        lanes: L.
-        window: of the shuffle.
+        order: its state.
         manifest_hash: digest of the dataset's manifest.
         num_samples: of the dataset; not saved, the manifest tells it.
     """
@@ -28,16 +27,14 @@ class Position:
     epoch: int
     consumed: int
     global_batch_size: int
-    lanes: int
-    window: int
+    order: dict[str, Any]
     manifest_hash: str
     num_samples: int
 
     @staticmethod
-    def start_of(order: LaneOrder, manifest_hash: str) -> "Position":
+    def start_of(order: Order, manifest_hash: str) -> "Position":
         """The first step of the first epoch."""
-        sizes = (order.global_batch_size, order.lanes, order.window)
-        return Position(order.seed, 0, 0, *sizes, manifest_hash, order.num_samples)
+        return Position(order.seed, 0, 0, order.global_batch_size, order.state(), manifest_hash, order.num_samples)
 
     @property
     def step_in_epoch(self) -> int:
@@ -48,8 +45,7 @@ class Position:
         """As a checkpoint keeps it."""
         fields = asdict(self)
         del fields["num_samples"]
-        order = {"kind": "lanes", "lanes": fields.pop("lanes"), "window": fields.pop("window")}
-        return {"version": VERSION, **fields, "order": order}
+        return {"version": VERSION, **fields}
 
     def resumed_from(self, saved: dict[str, Any]) -> "Position":
         """The saved position, expressed in this run's order.
@@ -68,9 +64,10 @@ class Position:
             if name not in ignored and saved.get(name) != own[name]
         ]
         before, now = saved["global_batch_size"], self.global_batch_size
-        if before != now and (before % self.lanes or now % self.lanes or saved["consumed"] % now):
+        lanes = self.order.get("lanes")
+        if before != now and lanes and (before % lanes or now % lanes or saved["consumed"] % now):
             differences.append(
-                f"global_batch_size: {before} -> {now} (it may change only where {self.lanes} lanes divide both and"
+                f"global_batch_size: {before} -> {now} (it may change only where {lanes} lanes divide both and"
                 f" the {saved['consumed']} samples trained are a whole number of new steps)"
             )
         if differences:

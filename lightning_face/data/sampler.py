@@ -6,7 +6,7 @@ import numpy as np
 from torch.utils.data import Sampler
 
 from lightning_face.data.faces import BatchRequest
-from lightning_face.data.order import LaneOrder, slots_of
+from lightning_face.data.order import Order, slots_of
 
 
 class TrainSampler(Sampler[BatchRequest]):
@@ -27,7 +27,7 @@ class TrainSampler(Sampler[BatchRequest]):
     STEPS_AT_ONCE = 64  # computes ids of many steps together, 0.2 us a sample instead of 2
 
     def __init__(
-        self, order: LaneOrder, *, accumulation: int, rank: int, num_ranks: int, first_epoch: int, first_step: int
+        self, order: Order, *, accumulation: int, rank: int, num_ranks: int, first_epoch: int, first_step: int
     ) -> None:
         self._order = order
         self._slots = [

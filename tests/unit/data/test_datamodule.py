@@ -118,3 +118,31 @@ def test_folder_that_is_no_dataset_is_refused(tiny_dataset: Path, tmp_path: Path
     value: Any = {"lfw": str(tmp_path)} if name == "verification" else str(tmp_path)
     with pytest.raises(DataError, match=r"manifest\.json is missing"):
         data_of(tiny_dataset, **{name: value})
+
+
+def test_steps_of_identities_resume_too(tiny_dataset: Path) -> None:
+    options = {"images_per_identity": 4, "tail_weight": 0.5}
+    former, resumed = data_of(tiny_dataset, **options), data_of(tiny_dataset, **options)
+    batches = list(former.train_dataloader())
+    assert len(batches) == 8
+    for batch in batches:
+        assert (batch.labels_B.view(6, 4) == batch.labels_B.view(6, 4)[:, :1]).all() and batch.num_replaced == 0
+    former.mark_trained(0, 4)
+    resumed.load_state_dict(former.state_dict())
+    rest = list(resumed.train_dataloader())
+    assert [one.sample_ids_B.tolist() for one in rest] == [one.sample_ids_B.tolist() for one in batches[5:]]
+
+
+def test_another_order_of_identities_is_refused(tiny_dataset: Path) -> None:
+    """Another batch too: which visits make up a step depends on it."""
+    saved = data_of(tiny_dataset, images_per_identity=4).state_dict()
+    for change in ({"images_per_identity": 2}, {"tail_weight": 0.5}, {"global_batch_size": 16}):
+        with pytest.raises(CheckpointError, match="another order of data"):
+            data_of(tiny_dataset, **{"images_per_identity": 4, **change}).load_state_dict(saved)
+
+
+def test_micro_batches_hold_whole_identities(tiny_dataset: Path) -> None:
+    data = data_of(tiny_dataset, images_per_identity=4)
+    data.check_batch(num_ranks=4, accumulation=3)
+    with pytest.raises(ConfigError, match="images_per_identity 4 must divide a micro-batch of 6 samples"):
+        data.check_batch(num_ranks=1, accumulation=4)

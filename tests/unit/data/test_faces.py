@@ -81,6 +81,12 @@ def test_draws_belong_to_epoch_and_sample(tiny_dataset: Path) -> None:
         assert not torch.isin(batch_of(tiny_dataset, [4, 9], **other).draws_BK, draws).any()
 
 
+def test_a_sample_that_comes_again_is_augmented_in_another_way(tiny_dataset: Path) -> None:
+    batch = Faces(Shards(tiny_dataset), seed=1, replace_damaged=True)[BatchRequest(0, 0, np.array([5, 5 + 202]))]
+    assert torch.equal(*batch.images_BHWC) and torch.equal(*batch.labels_B) and batch.num_replaced == 0
+    assert not torch.equal(*batch.draws_BK)
+
+
 def test_damaged_sample_is_replaced_by_the_next_readable_one(dataset: Path, overwrite: Overwrite) -> None:
     whole = batch_of(dataset, [10, 13, 201, 0])
     for sample_id in (10, 11, 12, 201):

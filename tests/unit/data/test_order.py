@@ -183,9 +183,9 @@ def test_each_rank_stays_in_its_own_shards() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"global_batch_size": 0}, "global_batch_size and lanes must be above 0"),
-        ({"lanes": 0}, "lanes must be above 0.* 0 and 4"),
-        ({"window": -1}, "window not negative, got 8, 8 and -1"),
+        ({"global_batch_size": 0}, "global_batch_size must be above 0, got 0"),
+        ({"lanes": 0}, "lanes must be above 0.* got 0 and 4"),
+        ({"window": -1}, "window not negative, got 8 and -1"),
         ({"global_batch_size": 31}, "31 is more than the dataset's 30 samples.*use at most 30"),
     ],
     ids=str,
