@@ -49,7 +49,7 @@ def make_table(rows_per_class: int = 1, num_classes: int = NUM_CLASSES) -> Shard
     table = ShardedClassifier(num_classes, DIM, optimizer=PLAIN_STEP, init_std=1.0, seed=3, device=device)
     if rows_per_class > 1:
         generator = torch.Generator().manual_seed(4)
-        table.rows_HD = torch.randn(num_classes, rows_per_class, DIM, generator=generator)
+        table.rows = torch.randn(num_classes, rows_per_class, DIM, generator=generator)
     return table
 
 
@@ -82,7 +82,7 @@ def slow_scores(features: Tensor, labels: Tensor, rows: Tensor, scoring: Scoring
 def test_equals_the_definition_forward_and_backward(name: str, rows_per_class: int, chunk: int) -> None:
     scoring, table = SCORINGS[name], make_table(rows_per_class)
     features, slow_features = some_features().requires_grad_(), some_features().double().requires_grad_()
-    slow_rows = table.rows_HD.double().requires_grad_()
+    slow_rows = table.rows.double().requires_grad_()
     slow_targets, slow_negatives = slow_scores(slow_features, LABELS, slow_rows, scoring)
     targets, negatives = table.scores(GlobalBatch(features, LABELS), scoring)
     assert_close(targets, slow_targets)
@@ -91,9 +91,9 @@ def test_equals_the_definition_forward_and_backward(name: str, rows_per_class: i
     (2.0 * softmax_loss(targets, negatives) + targets.square().sum()).backward()
     (2.0 * softmax_loss(slow_targets, slow_negatives) + slow_targets.square().sum()).backward()
     assert_close(features.grad, slow_features.grad)
-    before = table.rows_HD.clone()
+    before = table.rows.clone()
     table.step(1.0)
-    assert_close(before - table.rows_HD, slow_rows.grad)
+    assert_close(before - table.rows, slow_rows.grad)
 
 
 @pytest.mark.parametrize("name", SCORINGS)
@@ -101,13 +101,13 @@ def test_all_logits_at_once_give_the_same(name: str, chunk: int) -> None:
     """What the replicated classifier does."""
     scoring, table = SCORINGS[name], make_table()
     features, dense_features = some_features().requires_grad_(), some_features().requires_grad_()
-    dense_rows = table.rows_HD.clone().requires_grad_()
+    dense_rows = table.rows.clone().requires_grad_()
     softmax_loss(*table.scores(GlobalBatch(features, LABELS), scoring)).backward()
     softmax_loss(*scoring.scores(dense_features, LABELS, dense_rows)).backward()
     assert_close(features.grad, dense_features.grad)
-    before = table.rows_HD.clone()
+    before = table.rows.clone()
     table.step(1.0)
-    assert_close(before - table.rows_HD, dense_rows.grad)
+    assert_close(before - table.rows, dense_rows.grad)
 
 
 def test_gradients_of_several_batches_are_added_up(chunk: int) -> None:
@@ -120,16 +120,16 @@ def test_gradients_of_several_batches_are_added_up(chunk: int) -> None:
         softmax_loss(*apart.scores(batch, Scoring())).backward()
     together.step(0.3)
     apart.step(0.3)
-    assert_close(apart.rows_HD, together.rows_HD)
+    assert_close(apart.rows, together.rows)
 
 
 def test_a_step_forgets_what_it_applied(chunk: int) -> None:
     table = make_table()
     softmax_loss(*table.scores(GlobalBatch(some_features().requires_grad_(), LABELS), Scoring())).backward()
     table.step(0.1)
-    after = table.rows_HD.clone()
+    after = table.rows.clone()
     table.step(0.1)
-    assert torch.equal(table.rows_HD, after)
+    assert torch.equal(table.rows, after)
 
 
 @pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
@@ -138,8 +138,8 @@ def test_extreme_logits_stay_finite(scale: float, chunk: int) -> None:
     loss = softmax_loss(*table.scores(GlobalBatch(features, LABELS), Scoring()))
     loss.backward()
     table.step(0.1)
-    assert_close(loss, torch.nn.functional.cross_entropy(features @ make_table().rows_HD.T, LABELS, reduction="sum"))
-    assert bool(torch.isfinite(features.grad).all()) and bool(torch.isfinite(table.rows_HD).all())
+    assert_close(loss, torch.nn.functional.cross_entropy(features @ make_table().rows.T, LABELS, reduction="sum"))
+    assert bool(torch.isfinite(features.grad).all()) and bool(torch.isfinite(table.rows).all())
 
 
 @pytest.mark.parametrize("kind", [ReplicatedClassifier, ShardedClassifier])
@@ -165,10 +165,10 @@ def test_without_negatives_there_is_no_loss_and_nothing_moves(
 def test_the_own_class_is_never_ignored() -> None:
     """However far above the border its value is."""
     table = make_table()
-    features = 10.0 * table.rows_HD[LABELS]
+    features = 10.0 * table.rows[LABELS]
     targets, negatives = table.scores(GlobalBatch(features, LABELS), Scoring(filter_above=0.0))
-    assert_close(targets, 10.0 * table.rows_HD[LABELS].square().sum(1))
-    values = features @ table.rows_HD.T
+    assert_close(targets, 10.0 * table.rows[LABELS].square().sum(1))
+    values = features @ table.rows.T
     assert_close(negatives, values.where(values <= 0.0, -torch.inf).logsumexp(1))
 
 
