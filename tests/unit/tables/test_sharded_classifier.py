@@ -1,20 +1,20 @@
 """Scores of chunks, never all at once, against loops over samples and classes in float64."""
 
 import weakref
-from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from lightning_face.distributed.batch import GlobalBatch
-from lightning_face.losses import Scoring, softmax_loss
+from lightning_face.losses import LogSumExp, NegativesReduction, Scoring, SoftplusSum, softmax_loss
 from lightning_face.optim.row_config import RowOptimizerConfig
 from lightning_face.tables import sharded_classifier
 from lightning_face.tables.placement import Classifier
 from lightning_face.tables.replicated_classifier import ReplicatedClassifier
 from lightning_face.tables.sharded_classifier import ShardedClassifier
-from tests.oracle import assert_close
+from tests.oracle import assert_close, scores_of
 
 NUM_CLASSES, DIM, NUM_SAMPLES = 11, 5, 8
 LABELS = torch.tensor([0, 3, 3, 10, 9, 0, 4, 10])
@@ -34,6 +34,10 @@ SCORINGS = {
     # Of a sample's 10 negatives one to nine are ignored.
     "filtered": Scoring(filter_above=1.0),
     "filtered hard cosines": Scoring(unit_rows=True, negatives=hard_negatives, filter_above=0.5),
+    "binary": Scoring(reduction=SoftplusSum),
+    "filtered binary hard cosines": Scoring(
+        unit_rows=True, negatives=hard_negatives, bias=torch.tensor(-0.5), reduction=SoftplusSum, filter_above=0.5
+    ),
 }
 
 
@@ -44,37 +48,17 @@ def chunk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> in
     return request.param
 
 
-def make_table(rows_per_class: int = 1, num_classes: int = NUM_CLASSES) -> ShardedClassifier:
+def options(rows_per_class: int = 1) -> dict[str, Any]:
     device = torch.device("cpu")
-    table = ShardedClassifier(num_classes, DIM, optimizer=PLAIN_STEP, init_std=1.0, seed=3, device=device)
-    if rows_per_class > 1:
-        generator = torch.Generator().manual_seed(4)
-        table.rows = torch.randn(num_classes, rows_per_class, DIM, generator=generator)
-    return table
+    return {"rows_per_class": rows_per_class, "optimizer": PLAIN_STEP, "init_std": 1.0, "seed": 3, "device": device}
+
+
+def make_table(rows_per_class: int = 1) -> ShardedClassifier:
+    return ShardedClassifier(NUM_CLASSES, DIM, **options(rows_per_class))
 
 
 def some_features() -> Tensor:
     return torch.randn(NUM_SAMPLES, DIM, generator=torch.Generator().manual_seed(7))
-
-
-def slow_scores(features: Tensor, labels: Tensor, rows: Tensor, scoring: Scoring) -> tuple[Tensor, Tensor]:
-    """The definition, one sample and one class at a time."""
-
-    def value(x: Tensor, w: Tensor) -> Tensor:
-        rows_of_class = w if w.ndim == 2 else w.unsqueeze(0)
-        products = [torch.dot(x, row / row.norm() if scoring.unit_rows else row) for row in rows_of_class]
-        return torch.stack(products).max()
-
-    function: Callable[[Tensor, Tensor], Tensor] = scoring.negatives or (lambda values, targets: values)
-    targets, negatives = [], []
-    for x, y in zip(features, labels.tolist(), strict=True):
-        target = value(x, rows[y])
-        values = [value(x, w) for j, w in enumerate(rows) if j != y]
-        counted = [v for v in values if scoring.filter_above is None or v <= scoring.filter_above]
-        others = [torch.exp(function(v, target)) for v in counted]
-        targets.append(target)
-        negatives.append(torch.log(torch.stack(others).sum()))
-    return torch.stack(targets), torch.stack(negatives)
 
 
 @pytest.mark.parametrize("rows_per_class", [1, 3])
@@ -83,7 +67,7 @@ def test_equals_the_definition_forward_and_backward(name: str, rows_per_class: i
     scoring, table = SCORINGS[name], make_table(rows_per_class)
     features, slow_features = some_features().requires_grad_(), some_features().double().requires_grad_()
     slow_rows = table.rows.double().requires_grad_()
-    slow_targets, slow_negatives = slow_scores(slow_features, LABELS, slow_rows, scoring)
+    slow_targets, slow_negatives = scores_of(slow_features, LABELS, slow_rows, scoring)
     targets, negatives = table.scores(GlobalBatch(features, LABELS), scoring)
     assert_close(targets, slow_targets)
     assert_close(negatives, slow_negatives)
@@ -132,6 +116,40 @@ def test_a_step_forgets_what_it_applied(chunk: int) -> None:
     assert torch.equal(table.rows, after)
 
 
+@pytest.mark.parametrize("sharded", [False, True])
+def test_of_equal_rows_of_a_class_only_one_moves(sharded: bool) -> None:
+    """Else they would stay equal for ever."""
+    table = (ShardedClassifier if sharded else ReplicatedClassifier)(NUM_CLASSES, DIM, **options(3) | {"init_std": 0.0})
+    softmax_loss(*table.scores(GlobalBatch(some_features().requires_grad_(), LABELS), Scoring())).backward()
+    table.step(1.0)
+    assert ((table.rows != 0).any(2).sum(1) == 1).all()
+
+
+def test_several_rows_begin_as_a_function_of_class_row_and_column() -> None:
+    """Those of fewer classes are the first of more, and no two are alike."""
+    few, many = ShardedClassifier(4, DIM, **options(3)).rows, make_table(3).rows
+    assert torch.equal(few, many[:4])
+    assert len(many.flatten(0, 1).unique(dim=0)) == 3 * NUM_CLASSES
+
+
+@pytest.mark.parametrize("rows_per_class", [1, 3])
+@pytest.mark.parametrize("reduction", [LogSumExp, SoftplusSum])
+@pytest.mark.parametrize("kind", [ReplicatedClassifier, ShardedClassifier])
+def test_opposite_equal_and_zero_rows_give_finite_cosines_and_gradients(
+    kind: type[Classifier], reduction: type[NegativesReduction], rows_per_class: int, chunk: int
+) -> None:
+    table = kind(NUM_CLASSES, DIM, **options(rows_per_class))
+    features = torch.nn.functional.normalize(some_features())
+    with torch.no_grad():
+        table.rows[0], table.rows[3], table.rows[10] = features[0], -features[1], 0.0
+    scoring = Scoring(unit_rows=True, reduction=reduction, negatives=lambda values, targets: 64.0 * values)
+    targets, negatives = table.scores(GlobalBatch(features.requires_grad_(), LABELS), scoring)
+    assert_close(targets[[0, 1, 3]], torch.tensor([1.0, -1.0, 0.0]))
+    (softmax_loss(64.0 * targets, negatives) + negatives.sum()).backward()
+    table.step(1e-3)
+    assert all(bool(torch.isfinite(tensor).all()) for tensor in (targets, negatives, features.grad, table.rows))
+
+
 @pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
 def test_extreme_logits_stay_finite(scale: float, chunk: int) -> None:
     table, features = make_table(), some_features().mul(scale).requires_grad_()
@@ -145,16 +163,21 @@ def test_extreme_logits_stay_finite(scale: float, chunk: int) -> None:
 @pytest.mark.parametrize("kind", [ReplicatedClassifier, ShardedClassifier])
 @pytest.mark.parametrize(
     ("num_classes", "scoring"),
-    [(1, Scoring()), (NUM_CLASSES, Scoring(filter_above=-1e3))],
-    ids=["one class", "filtered"],
+    [
+        (1, Scoring()),
+        (NUM_CLASSES, Scoring(filter_above=-1e3)),
+        (1, Scoring(reduction=SoftplusSum)),
+        (NUM_CLASSES, Scoring(reduction=SoftplusSum, filter_above=-1e3)),
+    ],
+    ids=["one class", "filtered", "one class, binary", "filtered, binary"],
 )
 def test_without_negatives_there_is_no_loss_and_nothing_moves(
     kind: type[Classifier], num_classes: int, scoring: Scoring
 ) -> None:
-    options = {"optimizer": PLAIN_STEP, "init_std": 1.0, "seed": 3, "device": torch.device("cpu")}
-    table, features = kind(num_classes, DIM, **options), some_features().requires_grad_()
+    table, features = kind(num_classes, DIM, **options()), some_features().requires_grad_()
     before = table.state()["classifier"].clone()
-    loss = softmax_loss(*table.scores(GlobalBatch(features, LABELS.clamp_max(num_classes - 1)), scoring))
+    targets, negatives = table.scores(GlobalBatch(features, LABELS.clamp_max(num_classes - 1)), scoring)
+    loss = negatives.sum() if scoring.reduction is SoftplusSum else softmax_loss(targets, negatives)
     loss.backward()
     table.step(0.1)
     assert loss == 0.0
