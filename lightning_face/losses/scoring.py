@@ -29,7 +29,8 @@ class Scoring:
     A margin on the own class is no matter of scoring: the loss is any function of the two numbers that it sees.
 
     Args:
-        unit_rows: rows are normalised first; with unit features the values are cosines.
+        unit_rows: rows are normalised first; with unit features the values are cosines. A row of zeros has the value 0
+            and a finite but huge gradient: start from others.
         negatives: logits of negatives; None takes their values.
         bias: a scalar that is added to all logits of negatives, and receives this rank's part of its gradient; a
             learned threshold of `SoftplusSum`. None adds nothing.

@@ -20,7 +20,8 @@ class SampledClassifier(ShardedClassifier):
 
     The sample is a hash of (seed, step, class id), the same for any number of ranks. All micro-batches of a step share
     it, and each adds the classes of its own samples. Rows that no micro-batch of a step sees cost nothing and keep
-    their bits, as does their optimizer's state: neither weight decay nor momentum moves them.
+    their bits, as does their optimizer's state: neither weight decay nor momentum moves them. What is
+    summed over negatives is summed over those that are seen, whatever the reduction: nothing makes up for the others.
 
     Args:
         num_classes: C.

@@ -6,13 +6,15 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from lightning_face.distributed.batch import GlobalBatch
 from lightning_face.losses import LogSumExp, NegativesReduction, Scoring, SoftplusSum, softmax_loss
 from lightning_face.optim.row_config import RowOptimizerConfig
-from lightning_face.tables import sharded_classifier
-from lightning_face.tables.placement import Classifier
+from lightning_face.tables import placement, sharded_classifier
+from lightning_face.tables.placement import Classifier, make_classifier
 from lightning_face.tables.replicated_classifier import ReplicatedClassifier
+from lightning_face.tables.sampled_classifier import SampledClassifier
 from lightning_face.tables.sharded_classifier import ShardedClassifier
 from tests.oracle import assert_close, scores_of
 
@@ -116,6 +118,16 @@ def test_a_step_forgets_what_it_applied(chunk: int) -> None:
     assert torch.equal(table.rows, after)
 
 
+def test_all_rows_of_a_class_count_where_sizes_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the choice of a placement, and in a chunk's products."""
+    monkeypatch.setattr(placement, "SMALL_TABLE_BYTES", 2 * 4 * NUM_CLASSES * DIM)
+    small, large = (make_classifier("auto", NUM_CLASSES, DIM, sample_rate=1.0, **options(k)) for k in (2, 3))
+    assert isinstance(small, ReplicatedClassifier) and isinstance(large, ShardedClassifier)
+    monkeypatch.setattr(sharded_classifier, "LOGITS_AT_ONCE", 2 * 3 * NUM_SAMPLES)
+    for table in (large, SampledClassifier(NUM_CLASSES, DIM, sample_rate=1.0, **options(3))):
+        assert [len(chunk.rows) for _, chunk in table.chunks(LABELS)] == [2, 2, 2, 2, 2, 1]
+
+
 @pytest.mark.parametrize("sharded", [False, True])
 def test_of_equal_rows_of_a_class_only_one_moves(sharded: bool) -> None:
     """Else they would stay equal for ever."""
@@ -139,7 +151,7 @@ def test_opposite_equal_and_zero_rows_give_finite_cosines_and_gradients(
     kind: type[Classifier], reduction: type[NegativesReduction], rows_per_class: int, chunk: int
 ) -> None:
     table = kind(NUM_CLASSES, DIM, **options(rows_per_class))
-    features = torch.nn.functional.normalize(some_features())
+    features = F.normalize(some_features())
     with torch.no_grad():
         table.rows[0], table.rows[3], table.rows[10] = features[0], -features[1], 0.0
     scoring = Scoring(unit_rows=True, reduction=reduction, negatives=lambda values, targets: 64.0 * values)
@@ -150,13 +162,19 @@ def test_opposite_equal_and_zero_rows_give_finite_cosines_and_gradients(
     assert all(bool(torch.isfinite(tensor).all()) for tensor in (targets, negatives, features.grad, table.rows))
 
 
+@pytest.mark.parametrize("reduction", [LogSumExp, SoftplusSum])
 @pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
-def test_extreme_logits_stay_finite(scale: float, chunk: int) -> None:
+def test_extreme_logits_stay_finite(scale: float, reduction: type[NegativesReduction], chunk: int) -> None:
     table, features = make_table(), some_features().mul(scale).requires_grad_()
-    loss = softmax_loss(*table.scores(GlobalBatch(features, LABELS), Scoring()))
+    targets, negatives = table.scores(GlobalBatch(features, LABELS), Scoring(reduction=reduction))
+    logits = features @ make_table().rows.T
+    if reduction is LogSumExp:
+        loss, expected = softmax_loss(targets, negatives), F.cross_entropy(logits, LABELS, reduction="sum")
+    else:
+        loss, expected = negatives.sum(), F.softplus(logits).sum() - F.softplus(targets).sum()
     loss.backward()
     table.step(0.1)
-    assert_close(loss, torch.nn.functional.cross_entropy(features @ make_table().rows.T, LABELS, reduction="sum"))
+    assert_close(loss, expected)
     assert bool(torch.isfinite(features.grad).all()) and bool(torch.isfinite(table.rows).all())
 
 
