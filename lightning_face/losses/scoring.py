@@ -14,8 +14,8 @@ from lightning_face.losses.reductions import LogSumExp, NegativesReduction
 Elementwise = Callable[[Tensor, Tensor], Tensor]
 """Logits (B, R) of negatives from their values (B, R) and those of the samples' own classes (B, 1).
 
-Called for every chunk, and once more when the rows move: a state of the loss that it takes part in, say a running mean,
-must be the same then. It sends gradients to both arguments, to nothing else.
+Called for every chunk, and again when the rows move: any state that it reads, say a running mean, must be the same
+then. Gradients flow to both arguments, and to nothing else that it reads.
 """
 
 

@@ -213,14 +213,16 @@ def test_the_own_class_is_never_ignored() -> None:
     assert_close(negatives, values.where(values <= 0.0, -torch.inf).logsumexp(1))
 
 
-def test_a_step_leaves_nothing_behind() -> None:
+@pytest.mark.parametrize("bias", [None, torch.zeros((), requires_grad=True)])
+@pytest.mark.parametrize("reduction", [LogSumExp, SoftplusSum])
+def test_a_step_leaves_nothing_behind(reduction: type[NegativesReduction], bias: Tensor | None) -> None:
     """What a batch needed is freed at once, without waiting for the garbage collector."""
-    table = make_table()
+    table, scoring = make_table(), Scoring(negatives=hard_negatives, bias=bias, reduction=reduction)
     alive = []
     for _ in range(2):
         batch = GlobalBatch(some_features().requires_grad_(), LABELS.clone())
         alive.append(weakref.ref(batch.labels_B))
-        loss = softmax_loss(*table.scores(batch, Scoring()))
+        loss = softmax_loss(*table.scores(batch, scoring))
         loss.backward()
         table.step(0.1)
         del batch, loss
