@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from lightning_face.losses import Scoring, SoftplusSum
 from lightning_face.objectives.batch import Reduction
 from lightning_face.objectives.objective import ObjectiveConfig
 from lightning_face.objectives.scope import Scope
@@ -21,11 +22,41 @@ Weighted = dict[str, tuple[float, Tensor]]
 """Weight and unweighted value of each term."""
 
 
+def value_of(x: Tensor, rows_of_class: Tensor, *, unit_rows: bool = False) -> Tensor:
+    """The largest inner product of x with a class's row (D,) or rows (K, D)."""
+    rows = rows_of_class.reshape(-1, len(x))
+    return torch.stack([torch.dot(x, row / row.norm() if unit_rows else row) for row in rows]).max()
+
+
+def scores_of(
+    features: Tensor, labels: Tensor, rows: Tensor, scoring: Scoring, seen: Sequence[int] | None = None
+) -> tuple[Tensor, Tensor]:
+    """What `Scoring.scores` defines, one sample and one class at a time; each sample has a negative.
+
+    Args:
+        seen: classes that are scored against; None for all.
+    """
+    targets, numbers = [], []
+    for x, y in zip(features, labels.tolist(), strict=True):
+        target = value_of(x, rows[y], unit_rows=scoring.unit_rows)
+        number = torch.zeros_like(target)
+        for j in range(len(rows)) if seen is None else seen:
+            value = value_of(x, rows[j], unit_rows=scoring.unit_rows)
+            if j == y or (scoring.filter_above is not None and value > scoring.filter_above):
+                continue
+            logit = value if scoring.negatives is None else scoring.negatives(value, target)
+            power = torch.exp(logit if scoring.bias is None else logit + scoring.bias)
+            number = number + (torch.log(1.0 + power) if scoring.reduction is SoftplusSum else power)
+        targets.append(target)
+        numbers.append(number if scoring.reduction is SoftplusSum else torch.log(number))
+    return torch.stack(targets), torch.stack(numbers)
+
+
 def softmax_sum(features: Tensor, labels: Tensor, classifier: Tensor) -> Tensor:
-    """Wen et al., equation 1: -sum_i log(exp(w_{y_i} x_i) / sum_j exp(w_j x_i))."""
+    """Wen et al., equation 1: -sum_i log(exp(w_{y_i} x_i) / sum_j exp(w_j x_i)), w the best row of a class."""
     total = features.new_zeros(())
     for x, y in zip(features, labels.tolist(), strict=True):
-        exponentials = [torch.exp(torch.dot(w, x)) for w in classifier]
+        exponentials = [torch.exp(value_of(x, w)) for w in classifier]
         total = total - torch.log(exponentials[y] / sum(exponentials))
     return total
 
@@ -90,7 +121,7 @@ class Oracle:
     Args:
         config: the terms.
         centers: (C, D), before the first step; None without centers.
-        classifier: (C, D), before the first step; None without softmax.
+        classifier: (C, D) or (C, K, D), before the first step; None without softmax.
     """
 
     def __init__(self, config: ObjectiveConfig, centers: Tensor | None, classifier: Tensor | None) -> None:

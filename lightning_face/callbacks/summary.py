@@ -50,7 +50,7 @@ def summary_table(trainer: FaceTrainer, pl_module: FaceModule) -> Table:
 def _tables_line(objective: Objective) -> str:
     tables, held = objective.state(), objective.held()
     parts = [
-        f"{name} {f'{len(held[name]):,} rows here' if name in held else 'replicated'}"
+        f"{name} {f'{len(held[name]):,} classes here' if name in held else 'replicated'}"
         for name, tensor in tables.items()
         if tensor.ndim
     ]

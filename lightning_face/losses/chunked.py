@@ -1,7 +1,7 @@
-"""Softmax over more classes than logits could be stored for: classes come in chunks of rows.
+"""Scores over more classes than logits could be stored for: classes come in chunks of rows.
 
-The loss of a sample is log(1 + exp(n - t)), with t the logit of its own class and n the log-sum-exp of all others, its
-negatives. A first pass over the chunks gives n and its gradient with respect to the features. Once the gradient of the
+The loss of a sample is a function of t, the value of its own class, and n, the logits of all others, its negatives, as
+one number. A first pass over the chunks gives n and its gradient with respect to the features. Once the gradient of the
 loss with respect to n and t is known, a second pass gives the gradient of each chunk's rows. Logits are computed
 twice, and never more than a chunk of them exists.
 """
@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lightning_face.losses.scoring import OF_NOTHING, Scoring
+from lightning_face.losses.reductions import OverRanks
+from lightning_face.losses.scoring import Scoring
 
 # Shapes: G samples, D embedding dimension, R classes of a chunk.
 
@@ -38,9 +39,11 @@ class Chunk:
 
 
 class Negatives:
-    """Log-sum-exp of the negatives' logits over the chunks added so far, and its gradients, for each sample.
+    """The negatives' number over the chunks added so far, and its gradients, for each sample.
 
-    Everything is kept relative to the largest logit so far, and rescaled where a larger one comes.
+    Attributes:
+        pull_GD: gradient with respect to the features, as `target_pull_G` and `bias_pull_G` are with respect to the
+            value of the own class and to the bias; complete once `over_ranks` was called, of this rank's classes.
 
     Args:
         features_GD: float32.
@@ -52,33 +55,35 @@ class Negatives:
         self._features_GD = features_GD.detach().requires_grad_()
         self._targets_G = targets_G.detach().requires_grad_()
         self._scoring = scoring
-        self.largest_G = torch.full_like(targets_G, OF_NOTHING)
-        self.sum_G = torch.zeros_like(targets_G)
+        self._reduction = scoring.reduction(targets_G)
         self.pull_GD = torch.zeros_like(features_GD)
         self.target_pull_G = torch.zeros_like(targets_G)
+        self.bias_pull_G = torch.zeros_like(targets_G)
 
     def add(self, chunk: Chunk) -> None:
         """Add a chunk's classes."""
         with torch.enable_grad():
             values_GR = self._scoring.values(self._features_GD, chunk.rows)
             logits_GR = self._scoring.logits(values_GR, self._targets_G)
-        weights_GR = chunk.place_own_(logits_GR.detach().clone(), -torch.inf)
-        largest_G = torch.maximum(self.largest_G, weights_GR.amax(1))
-        weights_GR.sub_(largest_G.unsqueeze(1)).exp_()
+        factor_G, weights_GR = self._reduction.add_(chunk.place_own_(logits_GR.detach().clone(), -torch.inf))
         pulls = torch.autograd.grad(logits_GR, (self._features_GD, self._targets_G), weights_GR, allow_unused=True)
-        self.rescale(largest_G)
-        self.sum_G += weights_GR.sum(1)
+        self._rescale(factor_G)
         self.pull_GD += pulls[0]
         if pulls[1] is not None:
             self.target_pull_G += pulls[1]
+        if self._scoring.bias is not None:
+            self.bias_pull_G += weights_GR.sum(1)
 
-    def rescale(self, largest_G: Tensor) -> None:
-        """Express all sums relative to another logit, at least as large as the largest so far."""
-        factor_G = (self.largest_G - largest_G).exp_()
-        self.sum_G *= factor_G
-        self.target_pull_G *= factor_G
+    def over_ranks(self, max_: OverRanks, sum_: OverRanks) -> Tensor:
+        """The number (G,) over the chunks of all ranks."""
+        negatives_G, factor_G = self._reduction.over_ranks(max_, sum_)
+        self._rescale(factor_G)
+        return negatives_G
+
+    def _rescale(self, factor_G: Tensor) -> None:
         self.pull_GD *= factor_G.unsqueeze(1)
-        self.largest_G = largest_G
+        self.target_pull_G *= factor_G
+        self.bias_pull_G *= factor_G
 
 
 @dataclass(frozen=True)
@@ -88,9 +93,9 @@ class Scored:
     Args:
         features_GD: float32.
         labels_G: int64.
-        scoring: as it was.
+        scoring: as it was, with a constant bias.
         targets_G: value of each sample's own class.
-        negatives_G: log-sum-exp of its negatives' logits.
+        negatives_G: its negatives' logits as one number.
         target_gradient_G: of the loss with respect to `targets_G`.
         negatives_gradient_G: of the loss with respect to `negatives_G`.
     """
@@ -112,10 +117,9 @@ def row_gradient(chunk: Chunk, scored: Scored) -> Tensor:
         values_GR = scoring.values(scored.features_GD, rows)
         free_GR = values_GR.detach().requires_grad_()
         logits_GR = scoring.logits(free_GR, scored.targets_G)
-    weights_GR = chunk.place_own_(logits_GR.detach().clone(), -torch.inf)
-    weights_GR.sub_(scored.negatives_G.unsqueeze(1)).clamp_max_(0.0).exp_().mul_(
-        scored.negatives_gradient_G.unsqueeze(1)
-    )
+    others_GR = chunk.place_own_(logits_GR.detach().clone(), -torch.inf)
+    weights_GR = scoring.reduction.weights_(others_GR, scored.negatives_G)
+    weights_GR.mul_(scored.negatives_gradient_G.unsqueeze(1))
     if scoring.negatives is not None:
         (weights_GR,) = torch.autograd.grad(logits_GR, free_GR, weights_GR)
     chunk.place_own_(weights_GR, scored.target_gradient_G)

@@ -1,43 +1,56 @@
 """Scores of samples: the value of the own class, and all other classes, the negatives, as one number."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-# Shapes: B samples, D embedding dimension, R classes.
+from lightning_face.losses.reductions import LogSumExp, NegativesReduction
 
-OF_NOTHING = -1e30
-"""The largest of no logits, and their log-sum-exp; finite, so that the difference of two is no nan."""
+# Shapes: B samples, D embedding dimension, R classes, K rows per class.
 
 Elementwise = Callable[[Tensor, Tensor], Tensor]
-"""Logits (B, R) of negatives from their values (B, R) and those of the samples' own classes (B, 1)."""
+"""Logits (B, R) of negatives from their values (B, R) and those of the samples' own classes (B, 1).
+
+Called for every chunk, and again when the rows move: any state that it reads, say a running mean, must be the same
+then. Gradients flow to both arguments, and to nothing else that it reads.
+"""
 
 
 @dataclass(frozen=True)
 class Scoring:
-    """How features and rows become values, and values of negatives become logits.
+    """How features and rows become values, values of negatives become logits, and their logits become one number.
 
     Rows are (R, D), or (R, K, D) for K rows per class: a class's value is then the largest of its rows' (sub-centers,
-    Deng et al., ECCV 2020).
+    Deng et al., ECCV 2020), and the one row that has it receives the gradient.
+
+    A margin on the own class is no matter of scoring: the loss is any function of the two numbers that it sees.
 
     Args:
-        unit_rows: rows are normalised first; with unit features the values are cosines.
+        unit_rows: rows are normalised first; with unit features the values are cosines. A row of zeros has the value 0
+            and a finite but huge gradient: start from others.
         negatives: logits of negatives; None takes their values.
+        bias: a scalar that is added to all logits of negatives, and receives this rank's part of its gradient; a
+            learned threshold of `SoftplusSum`. None adds nothing.
+        reduction: of the negatives' logits.
         filter_above: a negative whose value is above it is ignored, likely to be the same person under another label;
             None ignores none. (insightface's filter multiplies its logit by 0: it still counts, as exp(0).)
     """
 
     unit_rows: bool = False
     negatives: Elementwise | None = None
+    bias: Tensor | None = None
+    reduction: type[NegativesReduction] = LogSumExp
     filter_above: float | None = None
 
     def values(self, features_BD: Tensor, rows: Tensor) -> Tensor:
         """Values (B, R) of all pairs."""
         products = features_BD @ self._directions(rows).flatten(0, -2).T
-        return products if rows.ndim == 2 else products.unflatten(1, rows.shape[:2]).amax(2)
+        if rows.ndim == 2:
+            return products
+        return products.unflatten(1, rows.shape[:2]).max(2).values  # amax would share the gradient between equals
 
     def best_rows(self, features_BD: Tensor, rows: Tensor) -> Tensor:
         """The row (B, D) that sample i's value with class i of (B, D) or (B, K, D) comes from."""
@@ -50,15 +63,21 @@ class Scoring:
     def logits(self, values_BR: Tensor, targets_B: Tensor) -> Tensor:
         """Logits (B, R) as if every class were a negative; -inf where it is ignored."""
         logits_BR = values_BR if self.negatives is None else self.negatives(values_BR, targets_B.unsqueeze(1))
+        if self.bias is not None:
+            logits_BR = logits_BR + self.bias
         if self.filter_above is None:
             return logits_BR
         return logits_BR.masked_fill(values_BR > self.filter_above, -torch.inf)
+
+    def with_constant_bias(self) -> "Scoring":
+        """The same with a copy of the bias as it is now: it may have moved by the time that the rows do."""
+        return self if self.bias is None else replace(self, bias=self.bias.detach().clone())
 
     def _directions(self, rows: Tensor) -> Tensor:
         return F.normalize(rows, dim=-1) if self.unit_rows else rows
 
     def scores(self, features_BD: Tensor, labels_B: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Value of each sample's own class, and log-sum-exp of its negatives' logits; all logits at once.
+        """Value of each sample's own class, and its negatives' logits as one number; all logits at once.
 
         Args:
             features_BD: floating point.
@@ -66,9 +85,9 @@ class Scoring:
             rows: of all classes, the features' dtype.
 
         Returns:
-            Two tensors (B,); the second is `OF_NOTHING` or below for a sample without negatives.
+            Two tensors (B,).
         """
         values_BR = self.values(features_BD, rows)
         targets_B = values_BR.gather(1, labels_B.unsqueeze(1)).squeeze(1)
         logits_BR = self.logits(values_BR, targets_B).scatter(1, labels_B.unsqueeze(1), -torch.inf)
-        return targets_B, logits_BR.clamp_min(OF_NOTHING).logsumexp(1)  # of -inf alone, its gradient would be nan
+        return targets_B, self.reduction.of(logits_BR)

@@ -87,6 +87,7 @@ class Objective:
             self.classifier = make_classifier(
                 softmax.placement,
                 sample_rate=softmax.sample_rate,
+                rows_per_class=softmax.rows_per_class,
                 optimizer=softmax.optimizer,
                 init_std=softmax.init_std,
                 **shape,
@@ -163,8 +164,9 @@ class Objective:
 def _plans(config: ObjectiveConfig, num_classes: int, dim: int) -> list[TablePlan]:
     plans: list[TablePlan] = []
     if config.softmax is not None:
-        sharded = is_sharded(config.softmax.placement, num_classes, dim, config.softmax.sample_rate)
-        size = bytes_per_class(dim, config.softmax.optimizer)
+        width = config.softmax.rows_per_class * dim
+        sharded = is_sharded(config.softmax.placement, num_classes, width, config.softmax.sample_rate)
+        size = bytes_per_class(width, config.softmax.optimizer)
         plans.append(TablePlan("classifier", "objective.softmax.placement", sharded, size))
     if config.center is not None:
         sharded = is_sharded(config.center.placement, num_classes, dim)

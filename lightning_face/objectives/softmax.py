@@ -25,6 +25,8 @@ class SoftmaxConfig:
             below 1 the classifier is sharded (Partial FC, An et al., CVPR 2022).
         filter_above: a negative whose value, the inner product, is above it is ignored for that sample, against faces
             that are labelled as two persons; null ignores none.
+        rows_per_class: of the classifier; a class's value is the largest of its rows' inner products (sub-centers, Deng
+            et al., ECCV 2020).
         init_std: standard deviation of the classifier's initial rows.
         optimizer: moves the classifier's rows, at the backbone's learning rate.
     """
@@ -34,6 +36,7 @@ class SoftmaxConfig:
     placement: Placement = "auto"
     sample_rate: float = 1.0
     filter_above: float | None = None
+    rows_per_class: int = 1
     init_std: float = 0.01
     optimizer: RowOptimizerConfig = field(default_factory=RowOptimizerConfig)
 
@@ -47,6 +50,8 @@ class SoftmaxConfig:
             raise ConfigError(f"softmax.sample_rate must be in (0, 1], got {self.sample_rate}; 1 sees every class")
         if self.filter_above is not None and not math.isfinite(self.filter_above):
             raise ConfigError(f"softmax.filter_above must be a finite number or null, got {self.filter_above}")
+        if self.rows_per_class < 1:
+            raise ConfigError(f"softmax.rows_per_class must be at least 1, got {self.rows_per_class}")
         if self.sample_rate < 1 and self.placement == "replicated":
             raise ConfigError(
                 f"softmax.sample_rate below 1 needs a sharded classifier, got {self.sample_rate} with placement"

@@ -24,7 +24,7 @@ class RowOptimizer:
 
     Args:
         config: kind and options.
-        rows: (K, D) float32, the rows to be updated; only shape, dtype and device are read.
+        rows: (N, ...) float32, the rows to be updated, by class; only shape, dtype and device are read.
     """
 
     def __init__(self, config: RowOptimizerConfig, rows: Tensor) -> None:
@@ -55,7 +55,7 @@ class RowOptimizer:
         """Update the rows and the state in place, part by part: each part's gradient may be dropped after its turn.
 
         Args:
-            rows: (K, D) float32.
+            rows: (N, ...) float32.
             gradients: which rows, and the gradient of the global loss with respect to them, only read; all parts of
                 one step, each row at most once, those of no part stay as they are.
             lr: the backbone's learning rate at this step, before `lr_multiplier`.

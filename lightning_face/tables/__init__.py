@@ -1,1 +1,1 @@
-"""Class tables: one row per identity, outside of any data-parallel engine."""
+"""Class tables: one row per identity, or a few, outside of any data-parallel engine."""

@@ -11,15 +11,18 @@ from lightning_face.optim.row_config import RowOptimizerConfig
 from lightning_face.optim.rows import RowOptimizer
 from lightning_face.tables.initial import initial_rows
 
-# Shapes: B samples of this rank, C classes, H of them held by this rank, D embedding dimension.
+# Shapes: B samples of this rank, C classes, H of them held by this rank, K rows per class, D embedding dimension.
 
 
 class Classifier(ABC):
-    """Classifier weights (C, D) float32, moved by an optimizer of their own with the backbone's learning rate.
+    """Classifier weights float32, moved by an optimizer of their own with the backbone's learning rate.
+
+    The held `rows` are (H, D), or (H, K, D) for K > 1.
 
     Args:
         held: classes whose rows this rank holds.
         dim: D.
+        rows_per_class: K, at least 1; see `Scoring`.
         optimizer: of the rows.
         init_std: standard deviation of the initial rows.
         seed: of the initial rows.
@@ -31,14 +34,18 @@ class Classifier(ABC):
         held: range,
         dim: int,
         *,
+        rows_per_class: int = 1,
         optimizer: RowOptimizerConfig,
         init_std: float,
         seed: int,
         device: torch.device,
     ) -> None:
         self.held = held
-        self.rows_HD = initial_rows("classes", held.start, len(held), dim, std=init_std, seed=seed).to(device)
-        self._optimizer = RowOptimizer(optimizer, self.rows_HD)
+        self.rows_per_class = rows_per_class
+        width = rows_per_class * dim  # with one row the same numbers as ever
+        rows = initial_rows("classes", held.start, len(held), width, std=init_std, seed=seed).to(device)
+        self.rows = rows if rows_per_class == 1 else rows.unflatten(1, (rows_per_class, dim))
+        self._optimizer = RowOptimizer(optimizer, self.rows)
 
     @abstractmethod
     def scores(self, batch: GlobalBatch, scoring: Scoring) -> tuple[Tensor, Tensor]:
@@ -51,4 +58,4 @@ class Classifier(ABC):
     def state(self) -> dict[str, Tensor]:
         """Everything a checkpoint holds, by name; loading copies into these tensors."""
         state = {f"classifier.{name}": value for name, value in self._optimizer.state().items()}
-        return {"classifier": self.rows_HD.detach(), **state}
+        return {"classifier": self.rows.detach(), **state}

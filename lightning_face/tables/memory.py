@@ -25,7 +25,7 @@ class TablePlan:
         name: as messages call it.
         option: that decides its placement.
         is_sharded: whether ranks share its rows out.
-        bytes_per_class: of a row and its optimizer state, see `bytes_per_class`.
+        bytes_per_class: of its rows and their optimizer state, see `bytes_per_class`.
     """
 
     name: str
@@ -38,11 +38,11 @@ class TablePlan:
         return self.bytes_per_class * (-(-num_classes // num_ranks) if self.is_sharded else num_classes)
 
 
-def bytes_per_class(dim: int, optimizer: RowOptimizerConfig | None = None) -> int:
-    """Bytes of a float32 row (D,), and of its optimizer state where it has one."""
-    row_1D = torch.empty((1, dim), dtype=torch.float32)
-    state = RowOptimizer(optimizer, row_1D).state() if optimizer is not None else {}
-    return row_1D.nbytes + sum(tensor.nbytes for tensor in state.values() if tensor.ndim)
+def bytes_per_class(width: int, optimizer: RowOptimizerConfig | None = None) -> int:
+    """Bytes of a class's float32 numbers, and of their optimizer state where there is one."""
+    numbers = torch.empty((1, width), dtype=torch.float32)
+    state = RowOptimizer(optimizer, numbers).state() if optimizer is not None else {}
+    return numbers.nbytes + sum(tensor.nbytes for tensor in state.values() if tensor.ndim)
 
 
 def check_memory(tables: Sequence[TablePlan], num_classes: int, device: torch.device) -> None:

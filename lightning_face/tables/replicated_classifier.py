@@ -12,7 +12,7 @@ from lightning_face.tables.classifier import Classifier
 
 
 class ReplicatedClassifier(Classifier):
-    """All rows on every rank. The gradient is dense: every step adds up C x D numbers over the ranks.
+    """All rows on every rank. The gradient is dense: every step adds up the whole table over the ranks.
 
     Args:
         num_classes: C.
@@ -22,16 +22,16 @@ class ReplicatedClassifier(Classifier):
 
     def __init__(self, num_classes: int, dim: int, **options: Any) -> None:
         super().__init__(range(num_classes), dim, **options)
-        self.rows_HD.requires_grad_()
+        self.rows.requires_grad_()
 
     def scores(self, batch: GlobalBatch, scoring: Scoring) -> tuple[Tensor, Tensor]:
         """See `Classifier.scores`."""
-        return scoring.scores(batch.features_BD, batch.labels_B, self.rows_HD)
+        return scoring.scores(batch.features_BD, batch.labels_B, self.rows)
 
     @torch.no_grad()
     def step(self, learning_rate: float) -> None:
         """See `Classifier.step`: add the ranks' gradients up; forgets the gradient."""
-        if self.rows_HD.grad is None:
+        if self.rows.grad is None:
             return
-        self._optimizer.step(self.rows_HD, [(slice(None), all_reduce_sum_(self.rows_HD.grad))], learning_rate)
-        self.rows_HD.grad = None
+        self._optimizer.step(self.rows, [(slice(None), all_reduce_sum_(self.rows.grad))], learning_rate)
+        self.rows.grad = None

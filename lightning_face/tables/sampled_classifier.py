@@ -20,7 +20,8 @@ class SampledClassifier(ShardedClassifier):
 
     The sample is a hash of (seed, step, class id), the same for any number of ranks. All micro-batches of a step share
     it, and each adds the classes of its own samples. Rows that no micro-batch of a step sees cost nothing and keep
-    their bits, as does their optimizer's state: neither weight decay nor momentum moves them.
+    their bits, as does their optimizer's state: neither weight decay nor momentum moves them. What is
+    summed over negatives is summed over those that are seen, whatever the reduction: nothing makes up for the others.
 
     Args:
         num_classes: C.
@@ -47,7 +48,7 @@ class SampledClassifier(ShardedClassifier):
 
     def chunks(self, labels_G: Tensor) -> Iterator[tuple[Part, Chunk]]:
         """See `ShardedClassifier.chunks`: the rows of the sample and of the batch's classes."""
-        for part_R in _parts(self._is_seen(labels_G), len(labels_G)):
+        for part_R in self._parts(self._is_seen(labels_G), len(labels_G)):
             yield part_R, self._chunk(part_R, labels_G)
 
     def step(self, learning_rate: float) -> None:
@@ -62,7 +63,7 @@ class SampledClassifier(ShardedClassifier):
     def _is_seen(self, labels_G: Tensor) -> Tensor:
         """Which of the held classes (H,) a batch of this step is scored against."""
         step = int(self._num_steps)
-        is_seen_H = is_sampled(self.held, self._sample_rate, seed=self._seed, step=step, device=self.rows_HD.device)
+        is_seen_H = is_sampled(self.held, self._sample_rate, seed=self._seed, step=step, device=self.rows.device)
         is_seen_H[held_places(self.held, labels_G)[1]] = True
         return is_seen_H
 
@@ -70,24 +71,23 @@ class SampledClassifier(ShardedClassifier):
         """The rows at some places."""
         places_G = labels_G - self.held.start
         columns_G = torch.searchsorted(part_R, places_G).clamp_max(len(part_R) - 1)
-        return Chunk(self.rows_HD[part_R], torch.where(part_R[columns_G] == places_G, columns_G, -1))
+        return Chunk(self.rows[part_R], torch.where(part_R[columns_G] == places_G, columns_G, -1))
 
     def _gradients(self) -> Iterator[tuple[Part, Tensor]]:
         """See `ShardedClassifier._gradients`: of all rows that some batch sees, from those batches that see them."""
         seen_by = [self._is_seen(scored.labels_G) for scored in self._pending]
-        for part_R in _parts(torch.stack(seen_by).any(0), len(self._pending[0].labels_G)):
-            gradient_RD = self.rows_HD.new_zeros((len(part_R), *self.rows_HD.shape[1:]))
+        for part_R in self._parts(torch.stack(seen_by).any(0), len(self._pending[0].labels_G)):
+            gradient = self.rows.new_zeros((len(part_R), *self.rows.shape[1:]))
             for scored, is_seen_H in zip(self._pending, seen_by, strict=True):
                 seen = is_seen_H[part_R].nonzero().squeeze(1)
                 if len(seen):
                     chunk = self._chunk(part_R[seen], scored.labels_G)
-                    gradient_RD.index_add_(0, seen, row_gradient(chunk, scored))
-            yield part_R, gradient_RD
+                    gradient.index_add_(0, seen, row_gradient(chunk, scored))
+            yield part_R, gradient
 
-
-def _parts(is_seen_H: Tensor, num_samples: int) -> Iterator[Tensor]:
-    """The places of the rows that are seen, sorted, in parts of a chunk each; none where there is no such row."""
-    places = is_seen_H.nonzero().squeeze(1)
-    size = chunk_size(num_samples)
-    for start in range(0, len(places), size):
-        yield places[start : start + size]
+    def _parts(self, is_seen_H: Tensor, num_samples: int) -> Iterator[Tensor]:
+        """The places of the classes that are seen, sorted, in parts of a chunk each; none where there is none."""
+        places = is_seen_H.nonzero().squeeze(1)
+        size = chunk_size(num_samples, self.rows_per_class)
+        for start in range(0, len(places), size):
+            yield places[start : start + size]

@@ -21,9 +21,9 @@ LOGITS_AT_ONCE = 2**20
 """Numbers in a chunk of logits: 4 MB, which a few arrays of leave in a core's cache."""
 
 
-def chunk_size(num_samples: int) -> int:
-    """Classes whose logits for a batch are computed at once."""
-    return max(1, LOGITS_AT_ONCE // num_samples)
+def chunk_size(num_samples: int, rows_per_class: int) -> int:
+    """Classes whose logits for a batch are computed at once, one for each row."""
+    return max(1, LOGITS_AT_ONCE // (num_samples * rows_per_class))
 
 
 class ShardedClassifier(Classifier):
@@ -47,29 +47,30 @@ class ShardedClassifier(Classifier):
 
         Once the gradients of both results are known, the batch is remembered for `step`.
         """
-        targets_G, negatives_G = _Score.apply(batch.features_GD, batch.labels_G, self, scoring)
+        constant = scoring.with_constant_bias()
+        targets_G, negatives_G = _Score.apply(batch.features_GD, scoring.bias, batch.labels_G, self, constant)
         return targets_G[batch.own], negatives_G[batch.own]
 
     @torch.no_grad()
     def step(self, learning_rate: float) -> None:
         """See `Classifier.step`."""
         if self._pending:
-            self._optimizer.step(self.rows_HD, self._gradients(), learning_rate)
+            self._optimizer.step(self.rows, self._gradients(), learning_rate)
             self._pending.clear()
 
     def own_rows(self, features_GD: Tensor, labels_G: Tensor, scoring: Scoring) -> Tensor:
         """The row (G, D) that decides each sample's value with its own class, zeros where another rank owns it."""
         is_own_G, places = held_places(self.held, labels_G)
         rows_GD = torch.zeros_like(features_GD)
-        rows_GD[is_own_G] = scoring.best_rows(features_GD[is_own_G], self.rows_HD[places])
+        rows_GD[is_own_G] = scoring.best_rows(features_GD[is_own_G], self.rows[places])
         return rows_GD
 
     def chunks(self, labels_G: Tensor) -> Iterator[tuple[Part, Chunk]]:
         """The rows that a batch is scored against, in parts, each with as many as the logits of the batch allow."""
-        size = chunk_size(len(labels_G))
+        size = chunk_size(len(labels_G), self.rows_per_class)
         for start in range(0, len(self.held), size):
             part = slice(start, start + size)
-            yield part, Chunk(self.rows_HD[part], labels_G - (self.held.start + start))
+            yield part, Chunk(self.rows[part], labels_G - (self.held.start + start))
 
     def remember(self, scored: Scored) -> None:
         """Take a batch into account in the next `step`."""
@@ -88,30 +89,34 @@ class _Score(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, features_GD: Tensor, labels_G: Tensor, table: ShardedClassifier, scoring: Scoring
+        ctx: Any,
+        features_GD: Tensor,
+        bias: Tensor | None,
+        labels_G: Tensor,
+        table: ShardedClassifier,
+        scoring: Scoring,
     ) -> tuple[Tensor, Tensor]:
         own_rows_GD = table.own_rows(features_GD, labels_G, scoring)
         targets_G = all_reduce_sum_((features_GD * own_rows_GD).sum(1))
         negatives = Negatives(features_GD, targets_G, scoring)
         for _, chunk in table.chunks(labels_G):
             negatives.add(chunk)
-        negatives.rescale(all_reduce_max_(negatives.largest_G.clone()))
-        sum_G, target_pull_G = all_reduce_sum_(torch.stack([negatives.sum_G, negatives.target_pull_G]))
-        sum_G = sum_G.clamp_min(torch.finfo(sum_G.dtype).tiny)  # a single class has no negatives
-        negatives_G = negatives.largest_G + sum_G.log()
+        negatives_G = negatives.over_ranks(all_reduce_max_, all_reduce_sum_)
         # Of what this function returns only copies without history may be kept, or nothing would ever be freed.
         known = (tensor.detach() for tensor in (targets_G, negatives_G))
         ctx.table, ctx.scored = table, partial(Scored, features_GD.detach(), labels_G, scoring, *known)
-        ctx.pulls = own_rows_GD, negatives.pull_GD / sum_G.unsqueeze(1), target_pull_G / sum_G
+        ctx.pulls = own_rows_GD, negatives.pull_GD, negatives.target_pull_G, negatives.bias_pull_G
         return targets_G, negatives_G
 
     @staticmethod
-    def backward(ctx: Any, *gradients_G: Tensor) -> tuple[Tensor, None, None, None]:
-        target_gradient_G, negatives_gradient_G = all_reduce_sum_(torch.stack(gradients_G))
-        own_rows_GD, pull_GD, target_pull_G = ctx.pulls
-        # A negative's logit may depend on the value of the own class: then so does their sum.
+    def backward(ctx: Any, *gradients_G: Tensor) -> tuple[Tensor | None, ...]:
+        own_rows_GD, pull_GD, target_pull_G, bias_pull_G = ctx.pulls
+        sums = all_reduce_sum_(torch.stack([*gradients_G, target_pull_G]))
+        target_gradient_G, negatives_gradient_G, target_pull_G = sums
+        # A negative's logit may depend on the value of the own class: then so does their number.
         target_gradient_G = target_gradient_G + negatives_gradient_G * target_pull_G
         ctx.table.remember(ctx.scored(target_gradient_G, negatives_gradient_G))
         gradient_GD = target_gradient_G.unsqueeze(1) * own_rows_GD + negatives_gradient_G.unsqueeze(1) * pull_GD
+        bias_gradient = torch.dot(negatives_gradient_G, bias_pull_G) if ctx.needs_input_grad[1] else None
         ctx.scored = ctx.pulls = None
-        return gradient_GD, None, None, None
+        return gradient_GD, bias_gradient, None, None, None

@@ -14,7 +14,8 @@ from lightning_face.errors import CheckpointError
 def tables(num_classes: int = 5, dim: int = 3) -> dict[str, Tensor]:
     rows = torch.randn(num_classes, dim, generator=torch.Generator().manual_seed(num_classes))
     rows[0, 0], rows[1, 1] = -0.0, 1e-42  # a sign and a subnormal that only bits keep
-    return {"centers": rows, "classifier": rows.flip(0), "classifier.step": torch.tensor(7, dtype=torch.int64)}
+    classifier = torch.stack([rows.flip(0), rows], dim=1)  # two rows per class
+    return {"centers": rows, "classifier": classifier, "classifier.step": torch.tensor(7, dtype=torch.int64)}
 
 
 def bits(tensor: Tensor) -> bytes:

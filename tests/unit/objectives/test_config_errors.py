@@ -24,6 +24,7 @@ NAN = float("nan")
         (SoftmaxConfig, {"sample_rate": 0.0}, r"softmax.sample_rate must be in \(0, 1\], got 0.0; 1 sees every class"),
         (SoftmaxConfig, {"sample_rate": 1.1}, r"softmax.sample_rate must be in \(0, 1\], got 1.1"),
         (SoftmaxConfig, {"sample_rate": NAN}, r"softmax.sample_rate must be in \(0, 1\], got nan"),
+        (SoftmaxConfig, {"rows_per_class": 0}, r"softmax.rows_per_class must be at least 1, got 0"),
         (
             SoftmaxConfig,
             {"sample_rate": 0.5, "placement": "replicated"},

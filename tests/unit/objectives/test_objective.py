@@ -121,8 +121,12 @@ def test_mean_over_pairs_equals_the_oracle() -> None:
         ObjectiveConfig(center=None),
         ObjectiveConfig(softmax=None, center=CenterConfig(weight=1.0, init_std=1.0)),
         ObjectiveConfig(center=CenterConfig(weight=0.0, init_std=1.0)),
+        *(
+            ObjectiveConfig(SoftmaxConfig(rows_per_class=3, init_std=0.5, placement=placement), center=None)
+            for placement in ("replicated", "sharded")
+        ),
     ],
-    ids=["softmax", "center", "softmax, centers without loss"],
+    ids=["softmax", "center", "softmax, centers without loss", "three rows per class", "sharded"],
 )
 def test_fewer_terms_equal_the_oracle(config: ObjectiveConfig) -> None:
     objective = assert_run_equals_oracle(config)

@@ -40,14 +40,16 @@ def test_bytes_per_class_are_those_of_the_rows_and_their_state(kind, momentum, n
     assert bytes_per_class(512, optimizer) == numbers * 512 * 4
 
 
-def test_plan_counts_what_an_objective_holds(ranks) -> None:
-    objective = Objective(ObjectiveConfig(), num_classes=7, dim=12, seed=1, device=CPU)
+@pytest.mark.parametrize("rows_per_class", [1, 3])
+def test_plan_counts_what_an_objective_holds(ranks, rows_per_class: int) -> None:
+    config = ObjectiveConfig(SoftmaxConfig(rows_per_class=rows_per_class))
+    objective = Objective(config, num_classes=7, dim=12, seed=1, device=CPU)
     held = sum(tensor.nbytes for tensor in objective.state().values() if tensor.ndim)
     ranks(("a", held - 1))
     with pytest.raises(ConfigError, match="7 classes need"):
-        Objective(ObjectiveConfig(), num_classes=7, dim=12, seed=1, device=CPU)
+        Objective(config, num_classes=7, dim=12, seed=1, device=CPU)
     ranks(("a", held))
-    Objective(ObjectiveConfig(), num_classes=7, dim=12, seed=1, device=CPU)
+    Objective(config, num_classes=7, dim=12, seed=1, device=CPU)
 
 
 def test_one_rank_too_few_is_told_how_many_would_do(ranks) -> None:

@@ -16,35 +16,35 @@ def make_classifier(kind: RowOptimizerKind = "sgd") -> ReplicatedClassifier:
 @pytest.mark.parametrize("kind", ["sgd", "adamw"])
 def test_steps_equal_torch_with_the_multiplied_rate(kind: RowOptimizerKind) -> None:
     table = make_classifier(kind)
-    parameter = torch.nn.Parameter(table.rows_HD.detach().clone())
+    parameter = torch.nn.Parameter(table.rows.detach().clone())
     optimizer = optimizer_of(RowOptimizerConfig(kind=kind), parameter)
     for step, rate in enumerate((0.1, 0.05, 0.2)):
         inputs = torch.randn(4, 3, generator=torch.Generator().manual_seed(step))
-        (table.rows_HD * inputs).square().sum().backward()
+        (table.rows * inputs).square().sum().backward()
         table.step(rate)
-        assert table.rows_HD.grad is None
+        assert table.rows.grad is None
         optimizer.param_groups[0]["lr"] = 2.0 * rate
         optimizer.zero_grad()
         (parameter * inputs).square().sum().backward()
         optimizer.step()
-        assert torch.equal(table.rows_HD, parameter)
+        assert torch.equal(table.rows, parameter)
 
 
 def test_gradients_of_several_batches_add_up() -> None:
     once, twice = make_classifier(), make_classifier()
-    (3.0 * once.rows_HD).sum().backward()
+    (3.0 * once.rows).sum().backward()
     for factor in (1.0, 2.0):
-        (factor * twice.rows_HD).sum().backward()
+        (factor * twice.rows).sum().backward()
     once.step(0.1)
     twice.step(0.1)
-    assert torch.equal(once.rows_HD, twice.rows_HD)
+    assert torch.equal(once.rows, twice.rows)
 
 
 def test_nothing_moves_without_a_gradient() -> None:
     table = make_classifier()
-    before = table.rows_HD.detach().clone()
+    before = table.rows.detach().clone()
     table.step(0.1)
-    assert torch.equal(table.rows_HD, before)
+    assert torch.equal(table.rows, before)
 
 
 def test_state_is_the_table_itself() -> None:
@@ -52,5 +52,5 @@ def test_state_is_the_table_itself() -> None:
     state = table.state()
     assert set(state) == {"classifier", "classifier.exp_avg", "classifier.exp_avg_sq", "classifier.step"}
     state["classifier"].fill_(7.0)
-    assert (table.rows_HD == 7.0).all()
+    assert (table.rows == 7.0).all()
     assert not state["classifier"].requires_grad

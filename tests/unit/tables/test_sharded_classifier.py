@@ -1,20 +1,22 @@
 """Scores of chunks, never all at once, against loops over samples and classes in float64."""
 
 import weakref
-from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from lightning_face.distributed.batch import GlobalBatch
-from lightning_face.losses import Scoring, softmax_loss
+from lightning_face.losses import LogSumExp, NegativesReduction, Scoring, SoftplusSum, softmax_loss
 from lightning_face.optim.row_config import RowOptimizerConfig
-from lightning_face.tables import sharded_classifier
-from lightning_face.tables.placement import Classifier
+from lightning_face.tables import placement, sharded_classifier
+from lightning_face.tables.placement import Classifier, make_classifier
 from lightning_face.tables.replicated_classifier import ReplicatedClassifier
+from lightning_face.tables.sampled_classifier import SampledClassifier
 from lightning_face.tables.sharded_classifier import ShardedClassifier
-from tests.oracle import assert_close
+from tests.oracle import assert_close, scores_of
 
 NUM_CLASSES, DIM, NUM_SAMPLES = 11, 5, 8
 LABELS = torch.tensor([0, 3, 3, 10, 9, 0, 4, 10])
@@ -34,6 +36,10 @@ SCORINGS = {
     # Of a sample's 10 negatives one to nine are ignored.
     "filtered": Scoring(filter_above=1.0),
     "filtered hard cosines": Scoring(unit_rows=True, negatives=hard_negatives, filter_above=0.5),
+    "binary": Scoring(reduction=SoftplusSum),
+    "filtered binary hard cosines": Scoring(
+        unit_rows=True, negatives=hard_negatives, bias=torch.tensor(-0.5), reduction=SoftplusSum, filter_above=0.5
+    ),
 }
 
 
@@ -44,37 +50,17 @@ def chunk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> in
     return request.param
 
 
-def make_table(rows_per_class: int = 1, num_classes: int = NUM_CLASSES) -> ShardedClassifier:
+def options(rows_per_class: int = 1) -> dict[str, Any]:
     device = torch.device("cpu")
-    table = ShardedClassifier(num_classes, DIM, optimizer=PLAIN_STEP, init_std=1.0, seed=3, device=device)
-    if rows_per_class > 1:
-        generator = torch.Generator().manual_seed(4)
-        table.rows_HD = torch.randn(num_classes, rows_per_class, DIM, generator=generator)
-    return table
+    return {"rows_per_class": rows_per_class, "optimizer": PLAIN_STEP, "init_std": 1.0, "seed": 3, "device": device}
+
+
+def make_table(rows_per_class: int = 1) -> ShardedClassifier:
+    return ShardedClassifier(NUM_CLASSES, DIM, **options(rows_per_class))
 
 
 def some_features() -> Tensor:
     return torch.randn(NUM_SAMPLES, DIM, generator=torch.Generator().manual_seed(7))
-
-
-def slow_scores(features: Tensor, labels: Tensor, rows: Tensor, scoring: Scoring) -> tuple[Tensor, Tensor]:
-    """The definition, one sample and one class at a time."""
-
-    def value(x: Tensor, w: Tensor) -> Tensor:
-        rows_of_class = w if w.ndim == 2 else w.unsqueeze(0)
-        products = [torch.dot(x, row / row.norm() if scoring.unit_rows else row) for row in rows_of_class]
-        return torch.stack(products).max()
-
-    function: Callable[[Tensor, Tensor], Tensor] = scoring.negatives or (lambda values, targets: values)
-    targets, negatives = [], []
-    for x, y in zip(features, labels.tolist(), strict=True):
-        target = value(x, rows[y])
-        values = [value(x, w) for j, w in enumerate(rows) if j != y]
-        counted = [v for v in values if scoring.filter_above is None or v <= scoring.filter_above]
-        others = [torch.exp(function(v, target)) for v in counted]
-        targets.append(target)
-        negatives.append(torch.log(torch.stack(others).sum()))
-    return torch.stack(targets), torch.stack(negatives)
 
 
 @pytest.mark.parametrize("rows_per_class", [1, 3])
@@ -82,8 +68,8 @@ def slow_scores(features: Tensor, labels: Tensor, rows: Tensor, scoring: Scoring
 def test_equals_the_definition_forward_and_backward(name: str, rows_per_class: int, chunk: int) -> None:
     scoring, table = SCORINGS[name], make_table(rows_per_class)
     features, slow_features = some_features().requires_grad_(), some_features().double().requires_grad_()
-    slow_rows = table.rows_HD.double().requires_grad_()
-    slow_targets, slow_negatives = slow_scores(slow_features, LABELS, slow_rows, scoring)
+    slow_rows = table.rows.double().requires_grad_()
+    slow_targets, slow_negatives = scores_of(slow_features, LABELS, slow_rows, scoring)
     targets, negatives = table.scores(GlobalBatch(features, LABELS), scoring)
     assert_close(targets, slow_targets)
     assert_close(negatives, slow_negatives)
@@ -91,9 +77,9 @@ def test_equals_the_definition_forward_and_backward(name: str, rows_per_class: i
     (2.0 * softmax_loss(targets, negatives) + targets.square().sum()).backward()
     (2.0 * softmax_loss(slow_targets, slow_negatives) + slow_targets.square().sum()).backward()
     assert_close(features.grad, slow_features.grad)
-    before = table.rows_HD.clone()
+    before = table.rows.clone()
     table.step(1.0)
-    assert_close(before - table.rows_HD, slow_rows.grad)
+    assert_close(before - table.rows, slow_rows.grad)
 
 
 @pytest.mark.parametrize("name", SCORINGS)
@@ -101,13 +87,13 @@ def test_all_logits_at_once_give_the_same(name: str, chunk: int) -> None:
     """What the replicated classifier does."""
     scoring, table = SCORINGS[name], make_table()
     features, dense_features = some_features().requires_grad_(), some_features().requires_grad_()
-    dense_rows = table.rows_HD.clone().requires_grad_()
+    dense_rows = table.rows.clone().requires_grad_()
     softmax_loss(*table.scores(GlobalBatch(features, LABELS), scoring)).backward()
     softmax_loss(*scoring.scores(dense_features, LABELS, dense_rows)).backward()
     assert_close(features.grad, dense_features.grad)
-    before = table.rows_HD.clone()
+    before = table.rows.clone()
     table.step(1.0)
-    assert_close(before - table.rows_HD, dense_rows.grad)
+    assert_close(before - table.rows, dense_rows.grad)
 
 
 def test_gradients_of_several_batches_are_added_up(chunk: int) -> None:
@@ -120,41 +106,96 @@ def test_gradients_of_several_batches_are_added_up(chunk: int) -> None:
         softmax_loss(*apart.scores(batch, Scoring())).backward()
     together.step(0.3)
     apart.step(0.3)
-    assert_close(apart.rows_HD, together.rows_HD)
+    assert_close(apart.rows, together.rows)
 
 
 def test_a_step_forgets_what_it_applied(chunk: int) -> None:
     table = make_table()
     softmax_loss(*table.scores(GlobalBatch(some_features().requires_grad_(), LABELS), Scoring())).backward()
     table.step(0.1)
-    after = table.rows_HD.clone()
+    after = table.rows.clone()
     table.step(0.1)
-    assert torch.equal(table.rows_HD, after)
+    assert torch.equal(table.rows, after)
 
 
+def test_all_rows_of_a_class_count_where_sizes_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the choice of a placement, and in a chunk's products."""
+    monkeypatch.setattr(placement, "SMALL_TABLE_BYTES", 2 * 4 * NUM_CLASSES * DIM)
+    small, large = (make_classifier("auto", NUM_CLASSES, DIM, sample_rate=1.0, **options(k)) for k in (2, 3))
+    assert isinstance(small, ReplicatedClassifier) and isinstance(large, ShardedClassifier)
+    monkeypatch.setattr(sharded_classifier, "LOGITS_AT_ONCE", 2 * 3 * NUM_SAMPLES)
+    for table in (large, SampledClassifier(NUM_CLASSES, DIM, sample_rate=1.0, **options(3))):
+        assert [len(chunk.rows) for _, chunk in table.chunks(LABELS)] == [2, 2, 2, 2, 2, 1]
+
+
+@pytest.mark.parametrize("sharded", [False, True])
+def test_of_equal_rows_of_a_class_only_one_moves(sharded: bool) -> None:
+    """Else they would stay equal for ever."""
+    table = (ShardedClassifier if sharded else ReplicatedClassifier)(NUM_CLASSES, DIM, **options(3) | {"init_std": 0.0})
+    softmax_loss(*table.scores(GlobalBatch(some_features().requires_grad_(), LABELS), Scoring())).backward()
+    table.step(1.0)
+    assert ((table.rows != 0).any(2).sum(1) == 1).all()
+
+
+def test_several_rows_begin_as_a_function_of_class_row_and_column() -> None:
+    """Those of fewer classes are the first of more, and no two are alike."""
+    few, many = ShardedClassifier(4, DIM, **options(3)).rows, make_table(3).rows
+    assert torch.equal(few, many[:4])
+    assert len(many.flatten(0, 1).unique(dim=0)) == 3 * NUM_CLASSES
+
+
+@pytest.mark.parametrize("rows_per_class", [1, 3])
+@pytest.mark.parametrize("reduction", [LogSumExp, SoftplusSum])
+@pytest.mark.parametrize("kind", [ReplicatedClassifier, ShardedClassifier])
+def test_opposite_equal_and_zero_rows_give_finite_cosines_and_gradients(
+    kind: type[Classifier], reduction: type[NegativesReduction], rows_per_class: int, chunk: int
+) -> None:
+    table = kind(NUM_CLASSES, DIM, **options(rows_per_class))
+    features = F.normalize(some_features())
+    with torch.no_grad():
+        table.rows[0], table.rows[3], table.rows[10] = features[0], -features[1], 0.0
+    scoring = Scoring(unit_rows=True, reduction=reduction, negatives=lambda values, targets: 64.0 * values)
+    targets, negatives = table.scores(GlobalBatch(features.requires_grad_(), LABELS), scoring)
+    assert_close(targets[[0, 1, 3]], torch.tensor([1.0, -1.0, 0.0]))
+    (softmax_loss(64.0 * targets, negatives) + negatives.sum()).backward()
+    table.step(1e-3)
+    assert all(bool(torch.isfinite(tensor).all()) for tensor in (targets, negatives, features.grad, table.rows))
+
+
+@pytest.mark.parametrize("reduction", [LogSumExp, SoftplusSum])
 @pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
-def test_extreme_logits_stay_finite(scale: float, chunk: int) -> None:
+def test_extreme_logits_stay_finite(scale: float, reduction: type[NegativesReduction], chunk: int) -> None:
     table, features = make_table(), some_features().mul(scale).requires_grad_()
-    loss = softmax_loss(*table.scores(GlobalBatch(features, LABELS), Scoring()))
+    targets, negatives = table.scores(GlobalBatch(features, LABELS), Scoring(reduction=reduction))
+    logits = features @ make_table().rows.T
+    if reduction is LogSumExp:
+        loss, expected = softmax_loss(targets, negatives), F.cross_entropy(logits, LABELS, reduction="sum")
+    else:
+        loss, expected = negatives.sum(), F.softplus(logits).sum() - F.softplus(targets).sum()
     loss.backward()
     table.step(0.1)
-    assert_close(loss, torch.nn.functional.cross_entropy(features @ make_table().rows_HD.T, LABELS, reduction="sum"))
-    assert bool(torch.isfinite(features.grad).all()) and bool(torch.isfinite(table.rows_HD).all())
+    assert_close(loss, expected)
+    assert bool(torch.isfinite(features.grad).all()) and bool(torch.isfinite(table.rows).all())
 
 
 @pytest.mark.parametrize("kind", [ReplicatedClassifier, ShardedClassifier])
 @pytest.mark.parametrize(
     ("num_classes", "scoring"),
-    [(1, Scoring()), (NUM_CLASSES, Scoring(filter_above=-1e3))],
-    ids=["one class", "filtered"],
+    [
+        (1, Scoring()),
+        (NUM_CLASSES, Scoring(filter_above=-1e3)),
+        (1, Scoring(reduction=SoftplusSum)),
+        (NUM_CLASSES, Scoring(reduction=SoftplusSum, filter_above=-1e3)),
+    ],
+    ids=["one class", "filtered", "one class, binary", "filtered, binary"],
 )
 def test_without_negatives_there_is_no_loss_and_nothing_moves(
     kind: type[Classifier], num_classes: int, scoring: Scoring
 ) -> None:
-    options = {"optimizer": PLAIN_STEP, "init_std": 1.0, "seed": 3, "device": torch.device("cpu")}
-    table, features = kind(num_classes, DIM, **options), some_features().requires_grad_()
+    table, features = kind(num_classes, DIM, **options()), some_features().requires_grad_()
     before = table.state()["classifier"].clone()
-    loss = softmax_loss(*table.scores(GlobalBatch(features, LABELS.clamp_max(num_classes - 1)), scoring))
+    targets, negatives = table.scores(GlobalBatch(features, LABELS.clamp_max(num_classes - 1)), scoring)
+    loss = negatives.sum() if scoring.reduction is SoftplusSum else softmax_loss(targets, negatives)
     loss.backward()
     table.step(0.1)
     assert loss == 0.0
@@ -165,21 +206,23 @@ def test_without_negatives_there_is_no_loss_and_nothing_moves(
 def test_the_own_class_is_never_ignored() -> None:
     """However far above the border its value is."""
     table = make_table()
-    features = 10.0 * table.rows_HD[LABELS]
+    features = 10.0 * table.rows[LABELS]
     targets, negatives = table.scores(GlobalBatch(features, LABELS), Scoring(filter_above=0.0))
-    assert_close(targets, 10.0 * table.rows_HD[LABELS].square().sum(1))
-    values = features @ table.rows_HD.T
+    assert_close(targets, 10.0 * table.rows[LABELS].square().sum(1))
+    values = features @ table.rows.T
     assert_close(negatives, values.where(values <= 0.0, -torch.inf).logsumexp(1))
 
 
-def test_a_step_leaves_nothing_behind() -> None:
+@pytest.mark.parametrize("bias", [None, torch.zeros((), requires_grad=True)])
+@pytest.mark.parametrize("reduction", [LogSumExp, SoftplusSum])
+def test_a_step_leaves_nothing_behind(reduction: type[NegativesReduction], bias: Tensor | None) -> None:
     """What a batch needed is freed at once, without waiting for the garbage collector."""
-    table = make_table()
+    table, scoring = make_table(), Scoring(negatives=hard_negatives, bias=bias, reduction=reduction)
     alive = []
     for _ in range(2):
         batch = GlobalBatch(some_features().requires_grad_(), LABELS.clone())
         alive.append(weakref.ref(batch.labels_B))
-        loss = softmax_loss(*table.scores(batch, Scoring()))
+        loss = softmax_loss(*table.scores(batch, scoring))
         loss.backward()
         table.step(0.1)
         del batch, loss
