@@ -109,12 +109,14 @@ class FaceModule(LightningModule):
         if stage != "fit":
             return
         self._check_ranks_agree()
+        data = self.trainer.datamodule
         self.objective = Objective(
             self.objective_config,
             num_classes=self.num_classes,
             dim=self.backbone.embedding_dim,
             seed=self.seed,
             device=self.trainer.strategy.root_device,
+            class_counts_C=data.faces.class_counts() if self.objective_config.needs_class_counts else None,
         )
         if self.init_from is not None and self.trainer.ckpt_path is None:
             self._begin_with(Exported(Path(self.init_from)))
@@ -154,7 +156,12 @@ class FaceModule(LightningModule):
         if (batch.epoch, batch.micro_step) != expected:
             raise AssertionError(f"batch {(batch.epoch, batch.micro_step)} arrived where {expected} is due")
         torch.manual_seed(seed_of(self.seed, "dropout", batch.epoch, batch_idx, self.global_rank))
-        loss = self.objective(self(images), batch.labels_B, accumulation=self.trainer.accumulate_grad_batches)
+        loss = self.objective(
+            self(images),
+            batch.labels_B,
+            accumulation=self.trainer.accumulate_grad_batches,
+            noise_B=batch.noise_B,
+        )
         self._check_finite(loss)
         self.num_replaced += batch.num_replaced
         values = {f"train/{name}": value for name, value in {**loss.terms, **loss.facts}.items()}
