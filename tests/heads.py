@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from types import ModuleType
 from typing import NamedTuple
 
 import torch
@@ -56,8 +57,16 @@ class Case(NamedTuple):
     observe: Callable[[Sequence[Sample], State], None] = lambda samples, state: None
     is_sorted: bool = False
 
-    def head(self, scale: float | None = None) -> Head:
-        return self.make() if scale is None or self.scale is None else self.make(scale=scale)
+    @property
+    def kind(self) -> type[Head]:
+        return self.make.func if isinstance(self.make, partial) else self.make
+
+    def head(self, scale: float | None = None, module: ModuleType | None = None) -> Head:
+        """Made with another scale than the default, or of the class of that name in another module."""
+        options = dict(self.make.keywords) if isinstance(self.make, partial) else {}
+        if scale is not None and self.scale is not None:
+            options["scale"] = scale
+        return (self.kind if module is None else getattr(module, self.kind.__name__))(**options)
 
 
 def cross_entropy(own: Tensor, others: list[Tensor]) -> Tensor:
@@ -94,9 +103,9 @@ def arcface_straight(x: Sample, state: State, s: float) -> Tensor:
     return cross_entropy(s * (x.own + float((turned(x) - x.own).detach())), [s * other for other in x.others])
 
 
-def adaface(x: Sample, state: State, s: float) -> Tensor:
+def adaface(x: Sample, state: State, s: float, h: float = 0.333) -> Tensor:
     norm = min(max(float(x.norm.detach()), 0.001), 100.0)
-    z = min(max(0.333 * (norm - state["mean"]) / (state["std"] + 0.001), -1.0), 1.0)
+    z = min(max(h * (norm - state["mean"]) / (state["std"] + 0.001), -1.0), 1.0)
     own = torch.cos(torch.clamp(x.theta - 0.4 * z, 0.0, math.pi)) - (0.4 + 0.4 * z)
     return cross_entropy(s * own, [s * other for other in x.others])
 
@@ -180,7 +189,12 @@ CASES = {
         partial(ArcFace, rarity_power=0.5), 64.0, lambda x, state, s: arcface(x, state, s, m=0.5 * x.rarity**0.5)
     ),
     "adaface": Case(AdaFace, 64.0, adaface, observe_norms),
-    "adaface, quick": Case(partial(AdaFace, momentum=0.5), 64.0, adaface, partial(observe_norms, share=0.5)),
+    "adaface, quick": Case(
+        partial(AdaFace, momentum=0.5, concentration=3.0),
+        64.0,
+        partial(adaface, h=3.0),
+        partial(observe_norms, share=0.5),
+    ),
     "magface": Case(MagFace, 64.0, magface),
     "curricularface": Case(CurricularFace, 64.0, curricularface, observe_cosines),
     "curricularface, quick": Case(

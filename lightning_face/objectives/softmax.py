@@ -128,7 +128,7 @@ class SoftmaxTerm:
     def state(self) -> dict[str, Tensor]:
         """What the head carries from step to step, the same on every rank; loading copies into these tensors."""
         optimizer = self._bias_optimizer.state() if self._bias_optimizer is not None else {}
-        named = self._head_state | {f"bias.{name}": value for name, value in optimizer.items()}
+        named = self._head_state | {f"bias.{name}": value.view(()) for name, value in optimizer.items()}
         return {f"softmax.head.{name}": value.detach() for name, value in named.items()}
 
 

@@ -118,7 +118,7 @@ def oracle_of(name: str, table: Table) -> dict[str, Any]:
             state["step"] += 1
     momentum = optimizers[-1].state[leaves[-1]].get("momentum_buffer") if len(leaves) > 1 else None
     named = {f"softmax.head.{key}": value for key, value in state.items()}
-    named |= {"softmax.head.bias.momentum_buffer": momentum.view(1)} if momentum is not None else {}
+    named |= {"softmax.head.bias.momentum_buffer": momentum} if momentum is not None else {}
     return result | {"state": named, "rows": rows.detach()}
 
 

@@ -65,7 +65,7 @@ class SphereFace(Head):
         """The paper's psi; cos(m theta) is a polynomial of cos(theta), Chebyshev's, smooth at 0 and pi too."""
         with torch.no_grad():
             angles_B = cosines_B.clamp(-1.0, 1.0).acos()
-            k_B = (angles_B * (self.margin / math.pi)).floor().clamp_max(self.margin - 1)
+            k_B = (angles_B * (self.margin / math.pi)).floor()
         before_B, multiple_B = torch.ones_like(cosines_B), cosines_B
         for _ in range(self.margin - 1):
             before_B, multiple_B = multiple_B, 2.0 * cosines_B * multiple_B - before_B
