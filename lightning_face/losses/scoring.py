@@ -53,7 +53,10 @@ class Scoring:
 
     def values(self, features_BD: Tensor, rows: Tensor) -> Tensor:
         """Values (B, R) of all pairs of prepared features and rows."""
-        products = features_BD @ self._directions(rows).flatten(0, -2).T
+        flat = rows.flatten(0, -2)
+        products = features_BD @ flat.T
+        if self.unit_rows:  # scaled afterwards: normalised rows would be written, and differentiated through
+            products = products * flat.norm(dim=1).clamp_min(1e-12).reciprocal()
         if rows.ndim == 2:
             return products
         return products.unflatten(1, rows.shape[:2]).max(2).values  # amax would share the gradient between equals
