@@ -10,7 +10,7 @@ from lightning_face.losses.chunked import Chunk, row_gradient
 from lightning_face.optim.rows import Part
 from lightning_face.tables.block import held_places
 from lightning_face.tables.sampling import is_sampled
-from lightning_face.tables.sharded_classifier import ShardedClassifier, chunk_size
+from lightning_face.tables.sharded_classifier import ShardedClassifier
 
 # Shapes: G global batch, D embedding dimension, H classes held by this rank, R of them in a part.
 
@@ -47,7 +47,7 @@ class SampledClassifier(ShardedClassifier):
 
     def chunks(self, labels_G: Tensor) -> Iterator[tuple[Part, Chunk]]:
         """See `ShardedClassifier.chunks`: the rows of the sample and of the batch's classes."""
-        for part_R in _parts(self._is_seen(labels_G), len(labels_G)):
+        for part_R in self._parts(self._is_seen(labels_G), len(labels_G)):
             yield part_R, self._chunk(part_R, labels_G)
 
     def step(self, learning_rate: float) -> None:
@@ -75,19 +75,18 @@ class SampledClassifier(ShardedClassifier):
     def _gradients(self) -> Iterator[tuple[Part, Tensor]]:
         """See `ShardedClassifier._gradients`: of all rows that some batch sees, from those batches that see them."""
         seen_by = [self._is_seen(scored.labels_G) for scored in self._pending]
-        for part_R in _parts(torch.stack(seen_by).any(0), len(self._pending[0].labels_G)):
-            gradient_RD = self.rows_HD.new_zeros((len(part_R), *self.rows_HD.shape[1:]))
+        for part_R in self._parts(torch.stack(seen_by).any(0), len(self._pending[0].labels_G)):
+            gradient_RD = torch.zeros_like(self.rows_HD[part_R])
             for scored, is_seen_H in zip(self._pending, seen_by, strict=True):
-                seen = is_seen_H[part_R].nonzero().squeeze(1)
-                if len(seen):
-                    chunk = self._chunk(part_R[seen], scored.labels_G)
-                    gradient_RD.index_add_(0, seen, row_gradient(chunk, scored))
+                of_batch_RD = row_gradient(self._chunk(part_R, scored.labels_G), scored)
+                # The few that it does not see are computed too: leaving them out would wait for the device.
+                of_batch_RD[~is_seen_H[part_R]] = 0.0
+                gradient_RD += of_batch_RD
             yield part_R, gradient_RD
 
-
-def _parts(is_seen_H: Tensor, num_samples: int) -> Iterator[Tensor]:
-    """The places of the rows that are seen, sorted, in parts of a chunk each; none where there is no such row."""
-    places = is_seen_H.nonzero().squeeze(1)
-    size = chunk_size(num_samples)
-    for start in range(0, len(places), size):
-        yield places[start : start + size]
+    def _parts(self, is_seen_H: Tensor, num_samples: int) -> Iterator[Tensor]:
+        """The places of the rows that are seen, sorted, in parts of a chunk each; none where there is no such row."""
+        places = is_seen_H.nonzero().squeeze(1)
+        size = self.chunk_size(num_samples)
+        for start in range(0, len(places), size):
+            yield places[start : start + size]

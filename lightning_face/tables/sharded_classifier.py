@@ -10,21 +10,13 @@ from torch import Tensor
 from lightning_face.distributed.batch import GlobalBatch
 from lightning_face.distributed.collectives import all_reduce_max_, all_reduce_sum_
 from lightning_face.losses import Scoring
+from lightning_face.losses.at_once import rows_at_once
 from lightning_face.losses.chunked import Chunk, Negatives, Scored, row_gradient
 from lightning_face.optim.rows import Part
 from lightning_face.tables.block import held_places, own_classes
 from lightning_face.tables.classifier import Classifier
 
 # Shapes: G global batch, D embedding dimension, C classes, H of them held by this rank.
-
-LOGITS_AT_ONCE = 2**20
-"""Numbers in a chunk of logits: 4 MB, which a few arrays of leave in a core's cache."""
-
-
-def chunk_size(num_samples: int) -> int:
-    """Classes whose logits for a batch are computed at once."""
-    return max(1, LOGITS_AT_ONCE // num_samples)
-
 
 class ShardedClassifier(Classifier):
     """This rank holds the rows of its own classes and their optimizer.
@@ -64,9 +56,13 @@ class ShardedClassifier(Classifier):
         rows_GD[is_own_G] = scoring.best_rows(features_GD[is_own_G], self.rows_HD[places])
         return rows_GD
 
+    def chunk_size(self, num_samples: int) -> int:
+        """Classes whose logits for a batch are computed at once."""
+        return rows_at_once(num_samples, self.rows_HD.shape[-1], self.rows_HD.device)
+
     def chunks(self, labels_G: Tensor) -> Iterator[tuple[Part, Chunk]]:
         """The rows that a batch is scored against, in parts, each with as many as the logits of the batch allow."""
-        size = chunk_size(len(labels_G))
+        size = self.chunk_size(len(labels_G))
         for start in range(0, len(self.held), size):
             part = slice(start, start + size)
             yield part, Chunk(self.rows_HD[part], labels_G - (self.held.start + start))

@@ -14,11 +14,11 @@ from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from benchmarks.counting import LiveMemory, Traffic
 from lightning_face.distributed import collectives
+from lightning_face.losses import at_once
 from lightning_face.objectives.center import CenterConfig
 from lightning_face.objectives.minimum_margin import MinimumMarginConfig
 from lightning_face.objectives.objective import Objective, ObjectiveConfig
 from lightning_face.tables import memory
-from lightning_face.tables.sharded_classifier import LOGITS_AT_ONCE
 
 NUM_RANKS, NUM_CLASSES, LOCAL_BATCH, DIM = 1024, 10_000_000, 1, 512
 FLOAT_BYTES, GLOBAL_BATCH = 4, NUM_RANKS * LOCAL_BATCH
@@ -86,7 +86,7 @@ def test_a_rank_of_a_thousand_holds_and_allocates_its_share(rank: int, monkeypat
     rows = {name: (share, DIM) for name in ("classifier", "classifier.momentum_buffer", "centers")}
     shapes = {name: tuple(tensor.shape) for name, tensor in step.state.items()}
     assert shapes == {**rows, "centers.moved_at": (share,), "centers.step": ()}
-    assert step.memory.largest <= max(FEATURE_BYTES, FLOAT_BYTES * LOGITS_AT_ONCE)
+    assert step.memory.largest <= max(FEATURE_BYTES, FLOAT_BYTES * at_once.NUMBERS_ON_CPU)
     assert step.memory.peak < 20 * FEATURE_BYTES
     assert step.loss.isfinite() and step.gradient.isfinite().all()
     assert len(step.moved["classifier"]) == share  # every class is a negative

@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 from lightning_face.data.order import slots_of
 from lightning_face.distributed.world import rank, world_size
-from lightning_face.losses import pair_tiles
+from lightning_face.losses import at_once
 from lightning_face.objectives.batch import Reduction
 from lightning_face.objectives.center import CenterConfig
 from lightning_face.objectives.minimum_margin import MinimumMarginConfig, Mode
@@ -26,7 +26,7 @@ from tests.ranks import run_ranks
 
 NUM_CLASSES, DIM, GLOBAL_BATCH, NUM_STEPS = 22, 4, 24, 4
 NUMBERS_AT_ONCE = 36
-"""Tiles of 6 x 6 classes outside of the batch, and of a few rows elsewhere."""
+"""Tiles of 9 classes outside of the batch with 2 others, and of a few rows elsewhere."""
 
 LABELS = {
     # One class on every rank, in every micro-batch; the others once or twice.
@@ -111,7 +111,7 @@ def train_step(objective: Objective, step: int, case: Case, dim: int = DIM) -> l
 
 
 def train(cases: list[tuple[Case, Placement]], dim: int = DIM) -> list[tuple[list[dict[str, Any]], Any]]:
-    pair_tiles.NUMBERS_AT_ONCE = NUMBERS_AT_ONCE
+    at_once.NUMBERS_ON_CPU = NUMBERS_AT_ONCE
     outcomes = []
     for case, placement in cases:
         objective = make_objective(case.config(placement), dim)
@@ -228,7 +228,7 @@ class LargestNumbers(TorchDispatchMode):
 @pytest.mark.parametrize("mode", ["A", "B"])
 def test_memory_is_bounded_by_the_tile(mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
     """With all of 5,000 classes seen, no more numbers than a tile has are ever made at once."""
-    monkeypatch.setattr(pair_tiles, "NUMBERS_AT_ONCE", 1000)
+    monkeypatch.setattr(at_once, "NUMBERS_ON_CPU", 1000)
     config = Case(mode, "batch_vs_all").config()
     objective = Objective(config, num_classes=5000, dim=DIM, seed=1, device=torch.device("cpu"))
     objective.state()["centers.moved_at"].zero_()

@@ -11,10 +11,10 @@ from torch import Tensor
 from lightning_face.data.order import slots_of
 from lightning_face.distributed.world import rank, world_size
 from lightning_face.hashing import uniform
+from lightning_face.losses import at_once
 from lightning_face.objectives.objective import Objective, ObjectiveConfig
 from lightning_face.objectives.softmax import SoftmaxConfig
 from lightning_face.optim.row_config import RowOptimizerConfig, RowOptimizerKind
-from lightning_face.tables import sharded_classifier
 from tests.oracle import assert_close
 from tests.ranks import run_ranks
 
@@ -72,7 +72,7 @@ def train_step(objective: Objective, case: Case, step: int, accumulation: int) -
 
 
 def train(case: Case, kind: RowOptimizerKind, accumulation: int) -> dict[str, Any]:
-    sharded_classifier.LOGITS_AT_ONCE = 3 * GLOBAL_BATCH  # three classes a chunk, with accumulation six
+    at_once.NUMBERS_ON_CPU = 3 * GLOBAL_BATCH  # three classes a chunk, with accumulation six
     objective = make_objective(case, kind)
     result: dict[str, Any] = {"values": [], "gradients": [], "states": [copied(objective)]}
     for step in range(len(LEARNING_RATES)):

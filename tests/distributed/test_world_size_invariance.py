@@ -9,12 +9,12 @@ from torch import Tensor
 
 from lightning_face.data.order import slots_of
 from lightning_face.distributed.world import rank, world_size
+from lightning_face.losses import at_once
 from lightning_face.objectives.center import CenterConfig
 from lightning_face.objectives.minimum_margin import MinimumMarginConfig, Mode
 from lightning_face.objectives.objective import Objective, ObjectiveConfig
 from lightning_face.objectives.softmax import SoftmaxConfig
 from lightning_face.optim.row_config import RowOptimizerConfig, RowOptimizerKind
-from lightning_face.tables import sharded_classifier
 from lightning_face.tables.placement import Placement
 from tests.oracle import Batch, Oracle, StepOfOracle, assert_close
 from tests.ranks import run_ranks
@@ -55,7 +55,7 @@ def global_step(step: int, layout: str, dim: int = DIM) -> Batch:
 
 def train(config: ObjectiveConfig, layout: str, accumulation: int, dim: int = DIM) -> dict[str, Any]:
     """Three steps of this rank, as an engine makes them: it divides a micro-batch's loss by the accumulation."""
-    sharded_classifier.LOGITS_AT_ONCE = 3 * GLOBAL_BATCH  # three classes a chunk, with accumulation six
+    at_once.NUMBERS_ON_CPU = 3 * GLOBAL_BATCH  # three classes a chunk, with accumulation six
     objective = make_objective(config, dim=dim)
     result: dict[str, Any] = {"values": [], "gradients": []}
     for step, learning_rate in enumerate(LEARNING_RATES):

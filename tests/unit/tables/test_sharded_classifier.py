@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from lightning_face.distributed.batch import GlobalBatch
-from lightning_face.losses import Scoring, softmax_loss
+from lightning_face.losses import Scoring, at_once, softmax_loss
 from lightning_face.optim.row_config import RowOptimizerConfig
-from lightning_face.tables import sharded_classifier
 from lightning_face.tables.placement import Classifier
 from lightning_face.tables.replicated_classifier import ReplicatedClassifier
 from lightning_face.tables.sharded_classifier import ShardedClassifier
@@ -40,7 +39,7 @@ SCORINGS = {
 @pytest.fixture(params=[1, 3, 4, 100])
 def chunk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     """Classes at once: one, a divisor of none, some, all."""
-    monkeypatch.setattr(sharded_classifier, "LOGITS_AT_ONCE", request.param * NUM_SAMPLES)
+    monkeypatch.setattr(at_once, "NUMBERS_ON_CPU", request.param * NUM_SAMPLES)
     return request.param
 
 
