@@ -1,10 +1,10 @@
-"""A table on the terminal, a plot and a JSON of the measurements."""
+"""Tables on the terminal and in Markdown, a plot and a JSON of the measurements."""
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -17,7 +17,13 @@ from benchmarks.laws import Line, Target
 from benchmarks.measuring import Measurement
 from lightning_face.evaluation.figures import save
 
-_COLOURS = dict(zip(OWN + PEERS, ("#0072B2", "#D55E00", "#009E73", "#333333", "#CC79A7", "#E69F00"), strict=True))
+_COLOURS = dict(
+    zip(
+        OWN + PEERS,
+        ("#0072B2", "#56B4E9", "#D55E00", "#009E73", "#7A5195", "#B8A9D9", "#333333", "#CC79A7", "#E69F00"),
+        strict=True,
+    )
+)
 
 _LEGEND = (
     "ms: median of the steps; least: the fastest; / dense: fastest over fastest dense softmax; kB: exchanged per step"
@@ -25,13 +31,18 @@ _LEGEND = (
 )
 
 
-def print_report(
-    measurements: Sequence[Measurement], laws: Mapping[str, Line], targets: Sequence[Target], console: Console
-) -> None:
-    """Measurements, laws and targets as tables."""
-    costs = _table("case", "C", "W", "ms", "least", "/ dense", "kB", "MB", "B/class")
-    for m in measurements:
-        numbers = (
+class Sheet(NamedTuple):
+    """A table of text: the first column names things, the others are numbers."""
+
+    header: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+
+
+def sheets(measurements: Sequence[Measurement], laws: Mapping[str, Line], targets: Sequence[Target]) -> list[Sheet]:
+    """Measurements, laws and targets."""
+    costs = [
+        (
+            m.name,
             f"{m.num_classes:,}",
             str(m.num_ranks),
             f"{1e3 * m.seconds:,.1f}",
@@ -41,26 +52,46 @@ def print_report(
             f"{m.peak_bytes / 1e6:,.1f}",
             f"{m.held_bytes / m.num_classes:,.0f}",
         )
-        costs.add_row(m.name, *numbers)
-    growth = _table("law", "at 0", "per class", "R²")
-    for name, line in laws.items():
-        growth.add_row(name, f"{line.start:.4g}", f"{line.slope:.2e}", f"{line.explained:.3f}")
-    promises = _table("target", "C", "W", "measured", "at most", "")
-    for target in targets:
-        size = f"{target.measurement.num_classes:,}", str(target.measurement.num_ranks)
-        verdict = "" if target.is_met else "missed"
-        promises.add_row(target.name, *size, f"{target.value:,.4g}", f"{target.limit:,.4g}", verdict)
-    for table in (costs, growth, promises):
+        for m in measurements
+    ]
+    growth = [(name, f"{line.start:.4g}", f"{line.slope:.2e}", f"{line.explained:.3f}") for name, line in laws.items()]
+    promises = [
+        (
+            target.name,
+            f"{target.measurement.num_classes:,}",
+            str(target.measurement.num_ranks),
+            f"{target.value:,.4g}",
+            f"{target.limit:,.4g}",
+            "" if target.is_met else "missed",
+        )
+        for target in targets
+    ]
+    return [
+        Sheet(("case", "C", "W", "ms", "least", "/ dense", "kB", "MB", "B/class"), costs),
+        Sheet(("law", "at 0", "per class", "R²"), growth),
+        Sheet(("target", "C", "W", "measured", "at most", ""), promises),
+    ]
+
+
+def print_sheets(report: Sequence[Sheet], console: Console) -> None:
+    """On the terminal."""
+    for sheet in report:
+        table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+        for column, name in enumerate(sheet.header):
+            table.add_column(name, justify="right" if column else "left", no_wrap=True)
+        for row in sheet.rows:
+            table.add_row(*row)
         console.print(table)
     console.print(_LEGEND)
 
 
-def _table(first: str, *numbers: str) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column(first, no_wrap=True)
-    for name in numbers:
-        table.add_column(name, justify="right", no_wrap=True)
-    return table
+def write_markdown(path: Path, report: Sequence[Sheet]) -> None:
+    """For docs/benchmarks.md."""
+    blocks = []
+    for sheet in report:
+        rule = ("---", *["--:"] * (len(sheet.header) - 1))
+        blocks.append("\n".join(f"| {' | '.join(row)} |" for row in (sheet.header, rule, *sheet.rows)))
+    path.write_text("\n\n".join([*blocks, _LEGEND + "."]) + "\n")
 
 
 def write_json(

@@ -18,6 +18,7 @@ from lightning_face.tables.classifier import Classifier
 
 # Shapes: G global batch, D embedding dimension, C classes, H of them held by this rank.
 
+
 class ShardedClassifier(Classifier):
     """This rank holds the rows of its own classes and their optimizer.
 
