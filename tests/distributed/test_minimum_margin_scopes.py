@@ -79,8 +79,8 @@ CASES = [
 ]
 
 
-def make_objective(config: ObjectiveConfig, dim: int = DIM) -> Objective:
-    return Objective(config, num_classes=NUM_CLASSES, dim=dim, seed=5, device=torch.device("cpu"))
+def make_objective(config: ObjectiveConfig, dim: int = DIM, device: str = "cpu") -> Objective:
+    return Objective(config, num_classes=NUM_CLASSES, dim=dim, seed=5, device=torch.device(device))
 
 
 def global_step(step: int, layout: str, dim: int = DIM) -> Batch:
@@ -89,10 +89,12 @@ def global_step(step: int, layout: str, dim: int = DIM) -> Batch:
     return features, (torch.tensor(LABELS[layout]) + 3 * step) % NUM_CLASSES
 
 
-def train_step(objective: Objective, step: int, case: Case, dim: int = DIM) -> list[dict[str, Any]]:
+def train_step(
+    objective: Objective, step: int, case: Case, dim: int = DIM, device: str = "cpu"
+) -> list[dict[str, Any]]:
     """A step of this rank, as an engine makes it; what each micro-batch gave."""
     results = []
-    features, labels = global_step(step, case.layout, dim)
+    features, labels = (tensor.to(device) for tensor in global_step(step, case.layout, dim))
     for micro_batch in range(case.accumulation):
         slots = slots_of(GLOBAL_BATCH, case.accumulation, micro_batch, rank(), world_size())
         leaf = features[slots].requires_grad_()
@@ -110,12 +112,14 @@ def train_step(objective: Objective, step: int, case: Case, dim: int = DIM) -> l
     return results
 
 
-def train(cases: list[tuple[Case, Placement]], dim: int = DIM) -> list[tuple[list[dict[str, Any]], Any]]:
-    at_once.NUMBERS_ON_CPU = NUMBERS_AT_ONCE
+def train(
+    cases: list[tuple[Case, Placement]], dim: int = DIM, device: str = "cpu"
+) -> list[tuple[list[dict[str, Any]], Any]]:
+    at_once.NUMBERS_ON_CPU = at_once.NUMBERS_ON_GPU = NUMBERS_AT_ONCE
     outcomes = []
     for case, placement in cases:
-        objective = make_objective(case.config(placement), dim)
-        results = [result for step in range(NUM_STEPS) for result in train_step(objective, step, case, dim)]
+        objective = make_objective(case.config(placement), dim, device)
+        results = [result for step in range(NUM_STEPS) for result in train_step(objective, step, case, dim, device)]
         outcomes.append((results, objective.state()))
     return outcomes
 
