@@ -13,12 +13,11 @@ from itertools import product
 from pathlib import Path
 
 import torch
-from rich.console import Console
 
 from benchmarks.cases import ARCFACE, CLASSIFIER, DENSE, DENSE_CENTERS, OWN, PEERS, SAMPLED, Setting
 from benchmarks.laws import laws, targets
 from benchmarks.measuring import Measurement, measure, start_ranks
-from benchmarks.report import plot, print_sheets, sheets, write_json, write_markdown
+from benchmarks.report import markdown, plot, sheets, write_json
 from lightning_face.optim.rows import RowOptimizerConfig
 from lightning_face.tables.memory import bytes_per_class, free_bytes
 
@@ -29,18 +28,17 @@ _ALL_ROUNDS_UP_TO = 100_000  # classes; a step with more takes long enough to be
 def main(arguments: list[str] | None = None) -> None:
     """Measure what the command line asks for."""
     options = _parser().parse_args(arguments)
-    console = Console(highlight=False)
-    measurements = list(_measurements(options, console))
+    measurements = list(_measurements(options))
     if not measurements:
         raise SystemExit("nothing was measured: no size fits into memory; give fewer --classes")
     growth, promises = laws(measurements), targets(measurements)
-    report = sheets(measurements, growth, promises)
-    print_sheets(report, console)
+    report = markdown(sheets(measurements, growth, promises))
+    print(report)
     options.out.mkdir(parents=True, exist_ok=True)
     write_json(options.out / "class_tables.json", _machine(options), measurements, growth, promises)
-    write_markdown(options.out / "class_tables.md", report)
+    (options.out / "class_tables.md").write_text(report)
     plot(options.out / "class_tables.png", measurements)
-    console.print(f"{options.out}/class_tables.json, .md, .png")
+    print(f"{options.out}/class_tables.json, .md, .png")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -59,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _measurements(options: argparse.Namespace, console: Console) -> Iterator[Measurement]:
+def _measurements(options: argparse.Namespace) -> Iterator[Measurement]:
     every_ranks = sorted(set(options.ranks or ([1, 2] if options.device == "cpu" else [1])))
     cores = torch.get_num_threads()
     for num_ranks in every_ranks:
@@ -72,13 +70,13 @@ def _measurements(options: argparse.Namespace, console: Console) -> Iterator[Mea
             is_last = num_ranks == every_ranks[-1]
             size = f"C = {num_classes:,}, W = {num_ranks}"
             repeats = min(options.repeats, max(2, options.repeats * _ALL_ROUNDS_UP_TO // num_classes))
-            for number, names in enumerate(_groups(setting, OWN + (PEERS if is_last else (DENSE,)), size, console)):
-                console.print(f"{size}: {', '.join(names)} ...")
+            for number, names in enumerate(_groups(setting, OWN + (PEERS if is_last else (DENSE,)), size)):
+                print(f"{size}: {', '.join(names)} ...", flush=True)
                 measured = measure(pool, setting, names, repeats)
                 yield from (m for m in measured if m.name != DENSE or (is_last and number == 0))
 
 
-def _groups(setting: Setting, names: tuple[str, ...], size: str, console: Console) -> list[list[str]]:
+def _groups(setting: Setting, names: tuple[str, ...], size: str) -> list[list[str]]:
     """Cases that fit into memory together, each group with the dense softmax if it fits beside all own cases."""
     left = _MEMORY_SHARE * free_bytes(torch.device(setting.device))
     needed = _needed_bytes(setting)
@@ -90,7 +88,7 @@ def _groups(setting: Setting, names: tuple[str, ...], size: str, console: Consol
         if name in beside:
             continue
         if name == DENSE or needed[name] > room_beside:
-            console.print(f"{size}: {name} left out: {needed[name] / 1e9:.1f} GB do not fit into {left / 1e9:.1f} GB")
+            print(f"{size}: {name} left out: {needed[name] / 1e9:.1f} GB do not fit into {left / 1e9:.1f} GB")
             continue
         if needed[name] > room:
             groups.append([*beside])

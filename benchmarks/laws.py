@@ -63,8 +63,8 @@ def laws(measurements: Sequence[Measurement]) -> dict[str, Line]:
     most_ranks = max(m.num_ranks for m in measurements)
     for name in OWN:
         own = [m for m in measurements if m.name == name]
-        per_rank = [m.num_classes / m.num_ranks for m in own]
-        if len(set(per_rank)) > 1:
+        if len({m.num_classes for m in own}) > 1:
+            per_rank = [m.num_classes / m.num_ranks for m in own]
             found[f"{name}: s over C / W"] = fit(per_rank, [m.fastest_seconds for m in own])
         spread = [m for m in own if m.num_ranks == most_ranks]
         if len(spread) > 1:

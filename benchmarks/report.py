@@ -1,4 +1,4 @@
-"""Tables on the terminal and in Markdown, a plot and a JSON of the measurements."""
+"""Tables in Markdown, a plot and a JSON of the measurements."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,9 +8,6 @@ from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
 
 from benchmarks.cases import OWN, PEERS
 from benchmarks.laws import Line, Target
@@ -27,7 +24,7 @@ _COLOURS = dict(
 
 _LEGEND = (
     "ms: median of the steps; least: the fastest; / dense: fastest over fastest dense softmax; kB: exchanged per step"
-    " and rank; MB: most alive at once in a step, beyond the tables; B/class: held per class by a rank between steps"
+    " and rank; MB: most alive at once in a step, beyond the tables; B/class: held per class by a rank between steps."
 )
 
 
@@ -62,36 +59,31 @@ def sheets(measurements: Sequence[Measurement], laws: Mapping[str, Line], target
             str(target.measurement.num_ranks),
             f"{target.value:,.4g}",
             f"{target.limit:,.4g}",
-            "" if target.is_met else "missed",
+            "met" if target.is_met else "missed",
         )
         for target in targets
     ]
     return [
         Sheet(("case", "C", "W", "ms", "least", "/ dense", "kB", "MB", "B/class"), costs),
         Sheet(("law", "at 0", "per class", "R²"), growth),
-        Sheet(("target", "C", "W", "measured", "at most", ""), promises),
+        Sheet(("target", "C", "W", "measured", "at most", "verdict"), promises),
     ]
 
 
-def print_sheets(report: Sequence[Sheet], console: Console) -> None:
-    """On the terminal."""
-    for sheet in report:
-        table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-        for column, name in enumerate(sheet.header):
-            table.add_column(name, justify="right" if column else "left", no_wrap=True)
-        for row in sheet.rows:
-            table.add_row(*row)
-        console.print(table)
-    console.print(_LEGEND)
+def markdown(report: Sequence[Sheet]) -> str:
+    """For the terminal and for docs/benchmarks.md."""
+    return "\n\n".join([*map(_table, report), _LEGEND]) + "\n"
 
 
-def write_markdown(path: Path, report: Sequence[Sheet]) -> None:
-    """For docs/benchmarks.md."""
-    blocks = []
-    for sheet in report:
-        rule = ("---", *["--:"] * (len(sheet.header) - 1))
-        blocks.append("\n".join(f"| {' | '.join(row)} |" for row in (sheet.header, rule, *sheet.rows)))
-    path.write_text("\n\n".join([*blocks, _LEGEND + "."]) + "\n")
+def _table(sheet: Sheet) -> str:
+    widths = [max(map(len, column)) for column in zip(sheet.header, *sheet.rows, strict=True)]
+    align = [str.ljust, *[str.rjust] * (len(widths) - 1)]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    cells = [
+        [place(cell, width) for place, cell, width in zip(align, row, widths, strict=True)]
+        for row in (sheet.header, rule, *sheet.rows)
+    ]
+    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
 
 
 def write_json(

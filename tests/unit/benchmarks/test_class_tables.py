@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from benchmarks import class_tables
 from benchmarks.cases import OWN, PEERS, Setting
@@ -43,7 +42,7 @@ def test_what_does_not_fit_at_once_is_measured_in_turns_beside_the_dense_softmax
 ) -> None:
     setting = Setting(1000, 1, batch=8, dim=512, device="cpu", threads=1, cores=1)  # tables of 2 MB; 10 for all cases
     monkeypatch.setattr(class_tables, "free_bytes", lambda device: 9e6 / 0.7)
-    groups = class_tables._groups(setting, OWN + PEERS, "C", Console())
+    groups = class_tables._groups(setting, OWN + PEERS, "C")
     assert groups == [
         ["dense softmax", "classifier"],
         ["dense softmax", "sampled classifier"],
@@ -52,7 +51,7 @@ def test_what_does_not_fit_at_once_is_measured_in_turns_beside_the_dense_softmax
     ]
     assert "dense centers left out" in capsys.readouterr().out
     monkeypatch.setattr(class_tables, "free_bytes", lambda device: 8e6 / 0.7)  # too little for both
-    assert not any("dense softmax" in group for group in class_tables._groups(setting, OWN, "C", Console()))
+    assert not any("dense softmax" in group for group in class_tables._groups(setting, OWN, "C"))
 
 
 def test_batch_must_divide() -> None:
