@@ -88,7 +88,7 @@ def _groups(setting: Setting, names: tuple[str, ...], size: str) -> list[list[st
         if name in beside:
             continue
         if name == DENSE or needed[name] > room_beside:
-            print(f"{size}: {name} left out: {needed[name] / 1e9:.1f} GB do not fit into {left / 1e9:.1f} GB")
+            print(f"{size}: {name} left out: {needed[name] / 1e9:.1f} GB are too many beside the others")
             continue
         if needed[name] > room:
             groups.append([*beside])

@@ -18,7 +18,7 @@ from lightning_face.losses.at_once import rows_at_once
 def tiles(rows: range, others_SD: Tensor) -> Iterator[slice]:
     """Cut rows into parts that may meet some others at once: a tile is their distances and themselves."""
     num_others, dim = others_SD.shape
-    size = rows_at_once(num_others + dim, dim, others_SD.device)
+    size = rows_at_once(num_others, dim, others_SD.device)
     for start in rows[::size]:
         yield slice(start, min(start + size, rows.stop))
 

@@ -54,8 +54,7 @@ class Outside:
 
         Sharded, every tile is exchanged: over all tiles that is the whole table.
         """
-        dim = self._centers.rows_HD.shape[1]
-        size = rows_at_once(dim, dim, self._centers.rows_HD.device)
+        size = rows_at_once(0, self._centers.rows_HD.shape[1], self._centers.rows_HD.device)
         for start in range(0, self._centers.num_classes, size):
             stop = min(start + size, self._centers.num_classes)
             classes = torch.arange(start, stop, device=self._classes_U.device)

@@ -1,12 +1,13 @@
 """A sharded classifier of which a step sees a sample of the classes."""
 
 from collections.abc import Iterator
+from functools import reduce
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lightning_face.losses.chunked import Chunk, row_gradient
+from lightning_face.losses.chunked import Chunk, Scored, row_gradient
 from lightning_face.optim.rows import Part
 from lightning_face.tables.block import held_places
 from lightning_face.tables.sampling import is_sampled
@@ -76,13 +77,14 @@ class SampledClassifier(ShardedClassifier):
         """See `ShardedClassifier._gradients`: of all rows that some batch sees, from those batches that see them."""
         seen_by = [self._is_seen(scored.labels_G) for scored in self._pending]
         for part_R in self._parts(torch.stack(seen_by).any(0), len(self._pending[0].labels_G)):
-            gradient_RD = torch.zeros_like(self.rows_HD[part_R])
-            for scored, is_seen_H in zip(self._pending, seen_by, strict=True):
-                of_batch_RD = row_gradient(self._chunk(part_R, scored.labels_G), scored)
-                # The few that it does not see are computed too: leaving them out would wait for the device.
-                of_batch_RD[~is_seen_H[part_R]] = 0.0
-                gradient_RD += of_batch_RD
-            yield part_R, gradient_RD
+            batches = zip(self._pending, seen_by, strict=True)
+            yield part_R, reduce(Tensor.add_, (self._gradient(part_R, *batch) for batch in batches))
+
+    def _gradient(self, part_R: Tensor, scored: Scored, is_seen_H: Tensor) -> Tensor:
+        """Of some rows, zero for those that the batch does not see."""
+        gradient = row_gradient(self._chunk(part_R, scored.labels_G), scored)
+        gradient[~is_seen_H[part_R]] = 0.0  # they are few: leaving them out would wait for the device in every chunk
+        return gradient
 
     def _parts(self, is_seen_H: Tensor, num_samples: int) -> Iterator[Tensor]:
         """The places of the rows that are seen, sorted, in parts of a chunk each; none where there is no such row."""

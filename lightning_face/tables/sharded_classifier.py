@@ -1,7 +1,7 @@
 """The table of classifier weights, each rank with the rows of its own classes."""
 
 from collections.abc import Iterator
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import torch
@@ -76,8 +76,8 @@ class ShardedClassifier(Classifier):
         """The gradient of every part of the own rows, added up over the remembered batches."""
         every_chunk = [self.chunks(scored.labels_G) for scored in self._pending]
         for chunks in zip(*every_chunk, strict=True):
-            gradients = [row_gradient(chunk, scored) for (_, chunk), scored in zip(chunks, self._pending, strict=True)]
-            yield chunks[0][0], sum(gradients[1:], start=gradients[0])
+            gradients = (row_gradient(chunk, scored) for (_, chunk), scored in zip(chunks, self._pending, strict=True))
+            yield chunks[0][0], reduce(Tensor.add_, gradients)
 
 
 class _Score(torch.autograd.Function):

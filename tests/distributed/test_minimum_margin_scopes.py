@@ -26,7 +26,7 @@ from tests.ranks import run_ranks
 
 NUM_CLASSES, DIM, GLOBAL_BATCH, NUM_STEPS = 22, 4, 24, 4
 NUMBERS_AT_ONCE = 36
-"""Tiles of 9 classes outside of the batch with 2 others, and of a few rows elsewhere."""
+"""Tiles of 9 classes outside of the batch with 4 others, and of a few rows elsewhere."""
 
 LABELS = {
     # One class on every rank, in every micro-batch; the others once or twice.

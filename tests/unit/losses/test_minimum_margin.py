@@ -93,9 +93,9 @@ def test_two_of_many_coincide() -> None:
     assert torch.isfinite(centers.grad).all()
 
 
-@pytest.mark.parametrize("numbers_at_once", [1, 25, 60])
+@pytest.mark.parametrize("numbers_at_once", [1, 14, 40])
 def test_tiles_change_nothing(monkeypatch: pytest.MonkeyPatch, numbers_at_once: int) -> None:
-    """One class against seven takes 11 numbers: tiles of one, two and five rows."""
+    """One class against seven takes 7 numbers: tiles of one, two and five rows."""
     whole_centers, centers = some_centers().requires_grad_(), some_centers().requires_grad_()
     whole = minimum_margin_loss(whole_centers, MARGIN)
     whole.backward()

@@ -51,7 +51,7 @@ def test_a_row_that_is_not_sampled_keeps_its_momentum_and_is_not_decayed(kind: R
 def test_a_sample_of_all_classes_gives_the_bits_of_no_sampling(
     kind: RowOptimizerKind, classes_at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(at_once, "NUMBERS_ON_CPU", classes_at_once * NUM_SAMPLES // 2)
+    monkeypatch.setattr(at_once, "NUMBERS_ON_CPU", classes_at_once * DIM)
     whole = ShardedClassifier(NUM_CLASSES, DIM, **options(kind))
     sampled = SampledClassifier(NUM_CLASSES, DIM, sample_rate=1.0, **options(kind))
     for step in range(3):
