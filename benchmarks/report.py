@@ -72,11 +72,11 @@ def sheets(measurements: Sequence[Measurement], laws: Mapping[str, Line], target
 
 def markdown(report: Sequence[Sheet]) -> str:
     """For the terminal and for docs/benchmarks.md."""
-    return "\n\n".join([*map(_table, report), _LEGEND]) + "\n"
+    return "\n\n".join([*(_table(sheet) for sheet in report if sheet.rows), _LEGEND]) + "\n"
 
 
 def _table(sheet: Sheet) -> str:
-    widths = [max(map(len, column)) for column in zip(sheet.header, *sheet.rows, strict=True)]
+    widths = [max(3, *map(len, column)) for column in zip(sheet.header, *sheet.rows, strict=True)]
     align = [str.ljust, *[str.rjust] * (len(widths) - 1)]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
     cells = [
