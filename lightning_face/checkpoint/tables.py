@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -31,11 +31,17 @@ def save_tables(path: Path, tables: dict[str, Tensor], held: dict[str, range]) -
         path: a new file.
         tables: rows, or numbers without rows.
         held: which rows of the whole table they are; all of it, for a name that is not here.
+
+    Raises:
+        OSError: the file cannot be written.
     """
     first_rows = {name: held[name].start if name in held else 0 for name in tables}
     # One entry: the library writes several in any order, and equal tables would make files that differ.
     metadata = {_FIRST_ROWS: json.dumps(first_rows)}
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tables.items()}, path, metadata)
+    try:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tables.items()}, path, metadata)
+    except SafetensorError as error:
+        raise OSError(str(error)) from error  # the library's word for one: everything else is checked here
 
 
 def check_shapes(saved: dict[str, list[int]], own: dict[str, list[int]], where: str) -> None:
