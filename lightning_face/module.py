@@ -199,8 +199,9 @@ class FaceModule(LightningModule):
         )
 
     def _load_tables(self, checkpoint: Path) -> None:
-        check_shapes(describe(checkpoint).tables, self.objective.shapes(), str(checkpoint))
-        load_tables(checkpoint, self.objective.state(), self.objective.held())
+        description = describe(checkpoint)
+        check_shapes(description.tables, self.objective.shapes(), str(checkpoint))
+        load_tables(checkpoint, description.files, self.objective.state(), self.objective.held())
 
     def _total_steps(self) -> int:
         """Optimizer steps of the whole run; Lightning's own estimate would start the data before it is resumed."""

@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from lightning_face.errors import CheckpointError
@@ -131,9 +131,18 @@ def describe(checkpoint: Path) -> Description:
         version = fields.get("version", VERSION)
         if version != VERSION:
             raise CheckpointError(f"{path} has version {version}, this program reads {VERSION}; choose another")
-        return Description(**fields)
+        description = Description(**fields)
+        leaving = [name for name in description.files if not _is_inside(name)]
+        if leaving:
+            raise ValueError(f"it names {leaving[0]!r}, outside of the checkpoint")
     except (ValueError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path} is damaged ({error}); choose another checkpoint") from error
+    return description
+
+
+def _is_inside(name: str) -> bool:
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts
 
 
 def prune(folder: Path, keep: int) -> None:

@@ -5,6 +5,9 @@ The files say where their rows belong, so that any number of ranks can load what
 """
 
 import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -60,37 +63,58 @@ def check_shapes(saved: dict[str, list[int]], own: dict[str, list[int]], where: 
 
 
 @torch.no_grad()
-def load_tables(checkpoint: Path, tables: dict[str, Tensor], held: dict[str, range]) -> None:
+def load_tables(checkpoint: Path, files: Iterable[str], tables: dict[str, Tensor], held: dict[str, range]) -> None:
     """Copy saved rows into the tensors of a run, whichever ranks saved them.
 
     Args:
-        checkpoint: directory with the files of all ranks.
+        checkpoint: its directory.
+        files: of all ranks, by name; those that hold no tables are passed over.
         tables: to be written; their shapes have been checked.
         held: see `save_tables`.
 
     Raises:
-        CheckpointError: some rows are in none of the files.
+        CheckpointError: some rows are in none of the files, or a file is damaged.
+        OSError: a file cannot be read.
     """
-    missing = {name: len(tensor) if tensor.ndim else 1 for name, tensor in tables.items()}
-    for path in sorted(checkpoint.glob(_ALL_FILES)):
-        with safe_open(path, framework="pt") as file:
+    copied: dict[str, list[range]] = {name: [] for name in tables}
+    for path in [checkpoint / name for name in sorted(files) if fnmatchcase(name, _ALL_FILES)]:
+        with _opened(path) as file:
             first_rows = json.loads(file.metadata()[_FIRST_ROWS])
             for name in sorted(set(file.keys()) & set(tables)):
                 first = held[name].start if name in held else 0
-                missing[name] -= _copy(file, name, first_rows[name] - first, tables[name])
-    lost = {name: count for name, count in missing.items() if count}
-    if lost:
-        raise CheckpointError(f"{checkpoint} lacks rows of class tables: {lost}; choose another checkpoint")
+                copied[name].append(_copy(file, name, first_rows[name] - first, tables[name]))
+    lost = {name: _num_missing(rows, tables[name].shape[:1].numel()) for name, rows in copied.items()}
+    if any(lost.values()):
+        named = {name: count for name, count in lost.items() if count}
+        raise CheckpointError(f"{checkpoint} lacks rows of class tables: {named}; choose another checkpoint")
 
 
-def _copy(file: Any, name: str, place: int, tensor: Tensor) -> int:
-    """Copy what a file has of a tensor's rows; its first row belongs at `place`. Returns how many there were."""
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except SafetensorError as error:
+        raise CheckpointError(f"{path} is damaged ({error}); choose another checkpoint") from error
+
+
+def _num_missing(found: list[range], num_rows: int) -> int:
+    """How many of some rows are in none of the ranges, which may overlap."""
+    missing = reached = 0
+    for rows in sorted(found, key=lambda rows: rows.start):
+        missing += max(0, rows.start - reached)
+        reached = max(reached, rows.stop)
+    return missing + num_rows - reached
+
+
+def _copy(file: Any, name: str, place: int, tensor: Tensor) -> range:
+    """Copy what a file has of a tensor's rows, the first of which belongs at `place`; which rows of it they are."""
     if tensor.ndim == 0:
         tensor.copy_(file.get_tensor(name))
-        return 1
+        return range(1)
     saved = file.get_slice(name)
-    start, stop = max(place, 0), min(place + saved.get_shape()[0], len(tensor))
-    if start >= stop:
-        return 0
-    tensor[start:stop] = saved[start - place : stop - place].to(tensor.device)
-    return stop - start
+    rows = range(max(place, 0), min(place + saved.get_shape()[0], len(tensor)))
+    if not rows:
+        return range(0)
+    tensor[rows.start : rows.stop] = saved[rows.start - place : rows.stop - place].to(tensor.device)
+    return rows

@@ -18,10 +18,11 @@ from lightning_face.checkpoint.directory import checkpoints_of, name_of
 from lightning_face.distributed.agreement import on_every_rank
 from lightning_face.distributed.world import rank, world_size
 from lightning_face.errors import CheckpointError, DataError
+from lightning_face.module import FaceModule
 from lightning_face.tables.block import own_classes
 from tests.disk import full_disk
 from tests.ranks import run_ranks, torchrun
-from tests.unit.callbacks.test_checkpointing import fit
+from tests.unit.callbacks.test_checkpointing import TinyModule, fit
 
 FAILING_STEP = 4
 
@@ -88,6 +89,33 @@ def test_checkpoint_that_one_rank_cannot_write(
     assert check_intact(folder / "last").step == last
     # The former one is whole; of the one that could not be written nothing is left.
     assert sorted(path.name for path in folder.iterdir()) == ["last", *sorted({name_of(2), name_of(last)})]
+
+
+def resume(run_dir: Path, unreadable: str) -> str:
+    """The error that this rank ends with, where rank 1 cannot read a part of the checkpoint."""
+    options = {"devices": world_size(), "strategy": "ddp", "plugins": [TorchElasticEnvironment()]}
+    failing = patch(unreadable, side_effect=PermissionError(13, "Permission denied"))
+    with torchrun():
+        fit(run_dir, Checkpointing(), max_steps=1, **options)
+        with failing if rank() == 1 else nullcontext(), patch.object(TinyModule, "on_load_checkpoint", load_tables):
+            try:
+                fit(run_dir, Checkpointing(), resume=1, **options)
+            except CheckpointError as error:
+                return str(error)
+    return "nothing went wrong"
+
+
+def load_tables(module: TinyModule, checkpoint: dict[str, Any]) -> None:
+    """As the real module does."""
+    module._load_tables = partial(FaceModule._load_tables, module)
+    FaceModule.on_load_checkpoint(module, checkpoint)
+
+
+@pytest.mark.parametrize("unreadable", ["torch.load", "lightning_face.module.load_tables"])
+def test_checkpoint_that_one_rank_cannot_read(tmp_path: Path, unreadable: str) -> None:
+    errors = run_ranks(resume, 2, tmp_path, unreadable)
+    expected = f"rank 1: {checkpoints_of(tmp_path) / name_of(1)} could not be read (Permission denied)"
+    assert errors[0] == errors[1] and errors[0].startswith(expected)
 
 
 def met_on_every_rank(errors: list[Exception | None]) -> str:

@@ -162,6 +162,17 @@ def test_checkpoint_of_another_version_is_refused(folder: Path) -> None:
         describe(checkpoint)
 
 
+@pytest.mark.parametrize("name", ["/etc/passwd", "../other/dense.ckpt", "dense.ckpt/../../other"])
+def test_description_may_not_name_files_elsewhere(folder: Path, name: str) -> None:
+    checkpoint = save(folder, 10)
+    fields = json.loads((checkpoint / DESCRIPTION_FILE).read_text())
+    fields["files"][name] = {"bytes": 1, "sha256": "0"}
+    (checkpoint / DESCRIPTION_FILE).write_text(json.dumps(fields))
+    with pytest.raises(CheckpointError, match=f"checkpoint.json is damaged .it names '{name}', outside") as error:
+        describe(checkpoint)
+    assert "\n" not in str(error.value)
+
+
 def test_run_without_checkpoints_has_none(tmp_path: Path, folder: Path) -> None:
     assert last_intact(tmp_path) is None
     make_partial(folder / name_of(10))

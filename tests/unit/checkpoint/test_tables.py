@@ -17,6 +17,11 @@ def tables(num_classes: int = 5, dim: int = 3) -> dict[str, Tensor]:
     return {"centers": rows, "classifier": rows.flip(0), "classifier.step": torch.tensor(7, dtype=torch.int64)}
 
 
+def load(checkpoint: Path, own: dict[str, Tensor], held: dict[str, range]) -> None:
+    """Load from all files that there are."""
+    load_tables(checkpoint, [path.name for path in checkpoint.iterdir()], own, held)
+
+
 def bits(tensor: Tensor) -> bytes:
     return tensor.contiguous().numpy().tobytes()
 
@@ -34,7 +39,7 @@ def assert_same_bits(actual: dict[str, Tensor], expected: dict[str, Tensor]) -> 
 def test_round_trip_bit_for_bit(tmp_path: Path) -> None:
     saved, own = tables(), blank(tables())
     save_tables(tmp_path / tables_file(0), saved, {})
-    load_tables(tmp_path, own, {})
+    load(tmp_path, own, {})
     assert_same_bits(own, saved)
 
 
@@ -42,7 +47,7 @@ def test_bfloat16_stays_bfloat16(tmp_path: Path) -> None:
     saved = {"classifier.momentum_buffer": tables()["classifier"].bfloat16()}
     own = blank(saved)
     save_tables(tmp_path / tables_file(0), saved, {})
-    load_tables(tmp_path, own, {})
+    load(tmp_path, own, {})
     on_disk = load_file(tmp_path / tables_file(0))
     for loaded in (own, on_disk):
         assert loaded["classifier.momentum_buffer"].dtype == torch.bfloat16
@@ -68,7 +73,7 @@ def test_any_number_of_ranks_loads_what_any_other_saved(tmp_path: Path, num_befo
     for block in blocks(5, num_after):
         rows = saved["classifier"][block.start : block.stop]
         loaded = blank({**saved, "classifier": rows})
-        load_tables(tmp_path, loaded, {"classifier": block})
+        load(tmp_path, loaded, {"classifier": block})
         assert_same_bits(loaded, {**saved, "classifier": rows})
 
 
@@ -77,14 +82,36 @@ def test_shared_and_whole_tables_load_each_other(tmp_path: Path) -> None:
     save_tables(tmp_path / tables_file(0), {"centers": saved["centers"][:2]}, {"centers": range(0, 2)})
     save_tables(tmp_path / tables_file(1), {"centers": saved["centers"][2:]}, {"centers": range(2, 5)})
     whole = blank({"centers": saved["centers"]})
-    load_tables(tmp_path, whole, {})
+    load(tmp_path, whole, {})
     assert_same_bits(whole, {"centers": saved["centers"]})
 
 
 def test_rows_that_nobody_saved_are_an_error(tmp_path: Path) -> None:
     save_tables(tmp_path / tables_file(0), {"centers": torch.ones(2, 3)}, {"centers": range(0, 2)})
     with pytest.raises(CheckpointError, match=r"lacks rows of class tables: .*centers.*: 3"):
-        load_tables(tmp_path, blank({"centers": tables()["centers"]}), {})
+        load(tmp_path, blank({"centers": tables()["centers"]}), {})
+
+
+def test_files_that_overlap_do_not_hide_a_hole(tmp_path: Path) -> None:
+    for rank, rows in enumerate((range(0, 3), range(1, 3))):  # as many rows as the table has
+        save_tables(tmp_path / tables_file(rank), {"centers": torch.ones(len(rows), 3)}, {"centers": rows})
+    with pytest.raises(CheckpointError, match=r"lacks rows of class tables: .*centers.*: 2"):
+        load(tmp_path, blank({"centers": tables()["centers"]}), {})
+
+
+def test_only_files_of_the_checkpoint_are_loaded(tmp_path: Path) -> None:
+    """A file may be left over from elsewhere; what holds no tables is passed over."""
+    saved, own = tables(), blank(tables())
+    save_tables(tmp_path / tables_file(0), saved, {})
+    save_tables(tmp_path / tables_file(1), {"centers": torch.ones(5, 3)}, {})
+    load_tables(tmp_path, ["dense.ckpt", tables_file(0)], own, {})
+    assert_same_bits(own, saved)
+
+
+def test_damaged_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / tables_file(0)).write_bytes(b"no tensors")
+    with pytest.raises(CheckpointError, match=f"{tables_file(0)} is damaged"):
+        load(tmp_path, tables(), {})
 
 
 def test_loads_into_the_tensors_of_the_run(tmp_path: Path) -> None:
@@ -93,7 +120,7 @@ def test_loads_into_the_tensors_of_the_run(tmp_path: Path) -> None:
     save_tables(tmp_path / tables_file(0), {"classifier": rows.T}, {})
     own = torch.zeros(4, 3, requires_grad=True)
     address = own.data_ptr()
-    load_tables(tmp_path, {"classifier": own}, {})
+    load(tmp_path, {"classifier": own}, {})
     assert torch.equal(own.detach(), rows.T)
     assert own.data_ptr() == address and own.is_leaf and own.grad_fn is None
 
