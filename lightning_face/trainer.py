@@ -20,7 +20,7 @@ from lightning_face.checkpoint.directory import (
     seal,
 )
 from lightning_face.checkpoint.failures import writing
-from lightning_face.checkpoint.tables import save_tables, tables_file
+from lightning_face.checkpoint.tables import save_tables
 from lightning_face.data.datamodule import FaceDataModule
 from lightning_face.distributed.agreement import any_rank, gather_objects, on_every_rank, on_rank_zero
 from lightning_face.engines.choice import engine_of, held_weights, make_strategy
@@ -157,9 +157,7 @@ class FaceTrainer(Trainer):
         """Write this rank's rows; describe all files that this rank has written."""
         held, tables = self._objective.held(), self._objective.state()
         own = tables if self.is_global_zero else {name: tables[name] for name in held}
-        if own:
-            save_tables(folder / tables_file(self.global_rank), own, held)
-        names = [tables_file(self.global_rank)] if own else []
+        names = save_tables(folder, self.global_rank, own, held) if own else []
         if self.is_global_zero:
             # One file, or DeepSpeed's folder of files from all ranks, which are written by now.
             names += files_under(folder, DENSE_FILE)

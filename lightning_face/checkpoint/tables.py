@@ -1,6 +1,6 @@
 """Class tables on disk, as safetensors: nothing is unpickled. The only door to that library.
 
-Every rank that holds rows of its own writes them to a file of its own; rank 0 also writes what is the same everywhere.
+Every rank that holds rows of its own writes them to files of its own; rank 0 also writes what is the same everywhere.
 The files say where their rows belong, so that any number of ranks can load what any other number has saved.
 """
 
@@ -21,24 +21,47 @@ from lightning_face.errors import CheckpointError
 _ALL_FILES = "tables-*.safetensors"
 _FIRST_ROWS = "first_rows"
 
-
-def tables_file(rank: int) -> str:
-    """Name of the file with a rank's rows."""
-    return f"tables-{rank:05d}.safetensors"
+PART_BYTES = 2**30
+"""Of a file with tables: what of a device's table passes through the host at once."""
 
 
-def save_tables(path: Path, tables: dict[str, Tensor], held: dict[str, range]) -> None:
-    """Write tensors by name.
+def tables_file(rank: int, part: int = 0) -> str:
+    """Name of a file with rows of a rank."""
+    return f"tables-{rank:05d}.safetensors" if part == 0 else f"tables-{rank:05d}-{part}.safetensors"
+
+
+def save_tables(folder: Path, rank: int, tables: dict[str, Tensor], held: dict[str, range]) -> list[str]:
+    """Write tensors by name, in files of PART_BYTES; each has the same share of the rows of all.
 
     Args:
-        path: a new file.
+        folder: of the checkpoint.
+        rank: names the files.
         tables: rows, or numbers without rows.
         held: which rows of the whole table they are; all of it, for a name that is not here.
 
+    Returns:
+        The names of the files.
+
     Raises:
-        OSError: the file cannot be written.
+        OSError: a file cannot be written.
     """
-    first_rows = {name: held[name].start if name in held else 0 for name in tables}
+    num_parts = max(1, -(-sum(tensor.nbytes for tensor in tables.values()) // PART_BYTES))
+    files = [tables_file(rank, part) for part in range(num_parts)]
+    for part, file in enumerate(files):
+        pieces: dict[str, Tensor] = {}
+        first_rows: dict[str, int] = {}
+        for name, tensor in tables.items():
+            if tensor.ndim:
+                start, stop = (len(tensor) * number // num_parts for number in (part, part + 1))
+                pieces[name] = tensor[start:stop]
+                first_rows[name] = start + (held[name].start if name in held else 0)
+            elif part == 0:
+                pieces[name], first_rows[name] = tensor, 0
+        _write(folder / file, pieces, first_rows)
+    return files
+
+
+def _write(path: Path, tables: dict[str, Tensor], first_rows: dict[str, int]) -> None:
     # One entry: the library writes several in any order, and equal tables would make files that differ.
     metadata = {_FIRST_ROWS: json.dumps(first_rows)}
     try:

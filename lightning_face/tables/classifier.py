@@ -37,7 +37,7 @@ class Classifier(ABC):
         device: torch.device,
     ) -> None:
         self.held = held
-        self.rows_HD = initial_rows("classes", held.start, len(held), dim, std=init_std, seed=seed).to(device)
+        self.rows_HD = initial_rows("classes", held.start, len(held), dim, std=init_std, seed=seed, device=device)
         self._optimizer = RowOptimizer(optimizer, self.rows_HD)
 
     @abstractmethod
