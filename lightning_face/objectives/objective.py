@@ -166,9 +166,8 @@ def _plans(config: ObjectiveConfig, num_classes: int, dim: int) -> list[TablePla
     if config.softmax is not None:
         sharded = is_sharded(config.softmax.placement, num_classes, dim, config.softmax.sample_rate)
         size = bytes_per_class(dim, config.softmax.optimizer)
-        plans.append(TablePlan("classifier", "objective.softmax.placement", sharded, size))
-        if not sharded:
-            plans.append(TablePlan("its gradient", "objective.softmax.placement", sharded, bytes_per_class(dim)))
+        gradient = bytes_per_class(dim)  # whole, where a sharded table's is applied chunk by chunk
+        plans.append(TablePlan("classifier", "objective.softmax.placement", sharded, size, gradient))
     if config.center is not None:
         sharded = is_sharded(config.center.placement, num_classes, dim)
         size = bytes_per_class(dim) + MOVED_AT_BYTES

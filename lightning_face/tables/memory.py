@@ -27,16 +27,20 @@ class TablePlan:
         option: that decides its placement.
         is_sharded: whether ranks share its rows out.
         bytes_per_class: of a row and its optimizer state, see `bytes_per_class`.
+        more_if_replicated: bytes per class that a replicated table takes besides.
     """
 
     name: str
     option: str
     is_sharded: bool
     bytes_per_class: int
+    more_if_replicated: int = 0
 
     def bytes_held(self, num_classes: int, num_ranks: int) -> int:
         """What the rank with most of the table holds."""
-        return self.bytes_per_class * (-(-num_classes // num_ranks) if self.is_sharded else num_classes)
+        if self.is_sharded:
+            return self.bytes_per_class * -(-num_classes // num_ranks)
+        return (self.bytes_per_class + self.more_if_replicated) * num_classes
 
 
 def bytes_per_class(dim: int, optimizer: RowOptimizerConfig | None = None) -> int:

@@ -80,6 +80,16 @@ def test_sharding_is_enough_where_it_is(ranks) -> None:
     check_memory(SHARDED, 100, CPU)
 
 
+def test_what_a_replicated_table_takes_besides_is_not_counted_once_it_is_sharded(ranks) -> None:
+    replicated = [TablePlan("classifier", "A", False, 400, more_if_replicated=200)]
+    ranks(("a", 59_000))
+    with pytest.raises(ConfigError) as refused:
+        check_memory(replicated, 100, CPU)
+    assert str(refused.value).endswith(": set A: sharded")
+    ranks(("a", 60_000))
+    check_memory(replicated, 100, CPU)
+
+
 def test_ranks_of_one_node_share_its_memory(ranks) -> None:
     ranks(("a", 60_000), ("a", 60_000))
     check_memory(SHARDED, 100, CPU)
@@ -95,11 +105,16 @@ def test_the_poorest_rank_decides(ranks) -> None:
 
 
 @pytest.mark.parametrize(
-    ("placement", "total"), [("replicated", "4,098,000"), ("sharded", "3,074,000"), ("auto", "3,074,000")]
+    ("placement", "total", "classifier"),
+    [
+        ("replicated", "4,098,000", "3,072,000"),
+        ("sharded", "3,074,000", "2,048,000"),
+        ("auto", "3,074,000", "2,048,000"),
+    ],
 )
-def test_real_memory_is_less_than_a_petabyte(placement: Placement, total: str) -> None:
+def test_real_memory_is_less_than_a_petabyte(placement: Placement, total: str, classifier: str) -> None:
     config = ObjectiveConfig(
         SoftmaxConfig(placement=placement), CenterConfig(placement=placement), MinimumMarginConfig()
     )
-    with pytest.raises(ConfigError, match=f"need {total}.00 GB .*classifier 2,048,000.00 GB, .*centers 1,026,000"):
+    with pytest.raises(ConfigError, match=f"need {total}.00 GB .*classifier {classifier}.00 GB, centers 1,026,000"):
         Objective(config, num_classes=500_000_000_000, dim=512, seed=1, device=CPU)
