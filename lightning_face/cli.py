@@ -15,15 +15,8 @@ from lightning_face.callbacks.plots import Plots
 from lightning_face.callbacks.predictions import Predictions
 from lightning_face.callbacks.summary import Summary
 from lightning_face.callbacks.verification import Verification
-from lightning_face.checkpoint.directory import (
-    DENSE_FILE,
-    best_intact,
-    check_intact,
-    describe,
-    last_intact,
-    list_checkpoints,
-    name_of,
-)
+from lightning_face.checkpoint.choice import best_intact, check_intact, last_intact
+from lightning_face.checkpoint.directory import DENSE_FILE, describe, list_checkpoints, name_of
 from lightning_face.checkpoint.exported import Exported
 from lightning_face.commands import COMMANDS
 from lightning_face.data.datamodule import FaceDataModule
@@ -122,12 +115,15 @@ class FaceCLI(LightningCLI):
                 )
         rank_zero_info(f"evaluating {checkpoint}")
 
-    def _chosen_checkpoint(self, default: Callable[[Path], Path | None]) -> Path | None:
-        """`--ckpt_path` if given, else the run's own; tell Lightning the file inside the directory."""
-        given = self._option("ckpt_path")
+    def _chosen_checkpoint(self, default: Callable[..., Path | None]) -> Path | None:
+        """`--ckpt_path` if given, else the run's own; tell Lightning the file inside the directory.
+
+        Ranks that were started by a cluster are all here; rank 0's choice will count (see `checkpoint.choice`).
+        """
+        given, every_byte = self._option("ckpt_path"), self.trainer.is_global_zero
         if given:
-            check_intact(Path(given))
-        checkpoint = Path(given) if given else default(self.trainer.run_dir)
+            check_intact(Path(given), every_byte=every_byte)
+        checkpoint = Path(given) if given else default(self.trainer.run_dir, every_byte=every_byte)
         if checkpoint is not None:
             self.config_init[str(self.subcommand)]["ckpt_path"] = str(checkpoint / DENSE_FILE)
             self.config_init[str(self.subcommand)]["weights_only"] = True

@@ -1,6 +1,7 @@
 """Lightning's trainer, with checkpoints that hold the class tables and are whole or absent."""
 
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,23 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor
 
-from lightning_face.checkpoint.directory import DENSE_FILE, Description, files_under, make_partial, publish, seal
-from lightning_face.checkpoint.tables import save_tables, tables_file
+from lightning_face.checkpoint.directory import (
+    DENSE_FILE,
+    Description,
+    files_under,
+    make_partial,
+    partial_of,
+    publish,
+    seal,
+)
+from lightning_face.checkpoint.failures import writing
+from lightning_face.checkpoint.tables import save_tables
 from lightning_face.data.datamodule import FaceDataModule
 from lightning_face.data.manifest import IDENTITIES_FILE
-from lightning_face.distributed.agreement import any_rank, gather_objects
+from lightning_face.distributed.agreement import any_rank, gather_objects, on_every_rank, on_rank_zero
 from lightning_face.engines.choice import engine_of, held_weights, make_strategy
-from lightning_face.errors import ConfigError, NonFiniteLossError
+from lightning_face.engines.dense import DensePart
+from lightning_face.errors import ConfigError, FaceError, NonFiniteLossError
 from lightning_face.objectives.objective import Objective
 
 
@@ -68,6 +79,7 @@ class FaceTrainer(Trainer):
             on_cpu = kwargs.get("accelerator") == "cpu" or not torch.cuda.is_available()
             kwargs["strategy"] = make_strategy(name, on_cpu=on_cpu)
         super().__init__(*args, **kwargs)
+        self._checkpoint_connector: DensePart = DensePart(self)
         self.saved_options: dict[str, Any] = {}
         self.engine = engine_of(self.strategy)
         if self.engine.startswith("deepspeed") and self.precision != "32-true":
@@ -117,39 +129,45 @@ class FaceTrainer(Trainer):
             filepath: the directory, a sibling of the run's other checkpoints.
             weights_only: as in Lightning.
             storage_options: as in Lightning.
+
+        Raises:
+            CheckpointError: on every rank, if one cannot write; the checkpoint before stays as it is.
+            NonFiniteLossError: on every rank, if weights are not finite.
         """
         final = Path(filepath)
         self._check_finite_weights(final)
-        partial = final.with_name(f".partial-{final.name}")
-        if self.is_global_zero:
-            make_partial(final.parent, final.name)
-        self.strategy.barrier("checkpoint begins")
-        super().save_checkpoint(partial / DENSE_FILE, bool(weights_only), storage_options)
-        every_rank = gather_objects(self._save_own_files(partial))
-        if self.is_global_zero:
-            description = Description(
-                step=self.global_step,
-                position=self.datamodule.position.state(),
-                tables=self._objective.shapes(),
-                options=self.saved_options,
-                engine=self.engine,
-                num_ranks=self.world_size,
-                files={name: file for files in every_rank for name, file in files.items()},
-            )
-            publish(partial, final, description)
-        self.strategy.barrier("checkpoint is complete")
+        try:
+            on_rank_zero(writing(final)(partial(make_partial, final)))
+            self._checkpoint_connector.save(final, bool(weights_only), storage_options)
+            own_files = on_every_rank(writing(final)(partial(self._save_own_files, partial_of(final))))
+            files = {name: file for of_rank in gather_objects(own_files) for name, file in of_rank.items()}
+            on_rank_zero(writing(final)(partial(publish, final, self._description(files))))
+        except FaceError:
+            if self.is_global_zero:
+                # A disk that is full should not stay so.
+                shutil.rmtree(partial_of(final), ignore_errors=True)
+            raise
 
-    def _save_own_files(self, partial: Path) -> dict[str, dict[str, int | str]]:
+    def _description(self, files: dict[str, dict[str, int | str]]) -> Description:
+        return Description(
+            step=self.global_step,
+            position=self.datamodule.position.state(),
+            tables=self._objective.shapes(),
+            options=self.saved_options,
+            engine=self.engine,
+            num_ranks=self.world_size,
+            files=files,
+        )
+
+    def _save_own_files(self, folder: Path) -> dict[str, dict[str, int | str]]:
         """Write this rank's rows; describe all files that this rank has written."""
         held, tables = self._objective.held(), self._objective.state()
         own = tables if self.is_global_zero else {name: tables[name] for name in held}
-        if own:
-            save_tables(partial / tables_file(self.global_rank), own, held)
-        names = [tables_file(self.global_rank)] if own else []
+        names = save_tables(folder, self.global_rank, own, held) if own else []
         if self.is_global_zero:
             # One file, or DeepSpeed's folder of files from all ranks, which are written by now.
-            names += files_under(partial, DENSE_FILE)
+            names += files_under(folder, DENSE_FILE)
             # Whose rows they are: the dataset may be gone when they are exported.
-            shutil.copyfile(self.datamodule.identities_file, partial / IDENTITIES_FILE)
+            shutil.copyfile(self.datamodule.identities_file, folder / IDENTITIES_FILE)
             names.append(IDENTITIES_FILE)
-        return {name: seal(partial / name) for name in names}
+        return {name: seal(folder / name) for name in names}

@@ -162,16 +162,20 @@ class Objective:
 
 
 def _plans(config: ObjectiveConfig, num_classes: int, dim: int) -> list[TablePlan]:
+    """What grows with the number of classes: the tables, and the gradients that are kept whole."""
     plans: list[TablePlan] = []
     if config.softmax is not None:
         width = config.softmax.rows_per_class * dim
         sharded = is_sharded(config.softmax.placement, num_classes, width, config.softmax.sample_rate)
         size = bytes_per_class(width, config.softmax.optimizer)
-        plans.append(TablePlan("classifier", "objective.softmax.placement", sharded, size))
+        gradient = bytes_per_class(width)  # whole, where a sharded table's is applied chunk by chunk
+        plans.append(TablePlan("classifier", "objective.softmax.placement", sharded, size, gradient))
     if config.center is not None:
         sharded = is_sharded(config.center.placement, num_classes, dim)
         size = bytes_per_class(dim) + MOVED_AT_BYTES
         plans.append(TablePlan("centers", "objective.center.placement", sharded, size))
+        if config.mml is not None and config.mml.moves_all_centers:
+            plans.append(TablePlan("gradient of mml", "objective.center.placement", sharded, bytes_per_class(dim)))
     return plans
 
 

@@ -1,10 +1,8 @@
 """Promises P1, P5 and P6: under every engine, ranks end where one process and a plain loop over the equations end."""
 
-import os
 from functools import partial
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import deepspeed
 import pytest
@@ -19,7 +17,7 @@ from lightning_face.checkpoint.directory import DENSE_FILE, checkpoints_of, name
 from lightning_face.data.augment import augment, normalise
 from lightning_face.data.datamodule import FaceDataModule
 from lightning_face.data.faces import BatchRequest
-from lightning_face.distributed.world import rank, world_size
+from lightning_face.distributed.world import world_size
 from lightning_face.engines.choice import held_weights
 from lightning_face.engines.zero import ZeroStrategy
 from lightning_face.module import BackboneConfig, FaceModule
@@ -31,7 +29,7 @@ from lightning_face.optim.schedules import Schedule
 from lightning_face.tables.placement import Placement
 from lightning_face.trainer import FaceTrainer
 from tests.oracle import Oracle, assert_close
-from tests.ranks import run_ranks
+from tests.ranks import run_ranks, torchrun
 
 NUM_STEPS, ACCUMULATION, GLOBAL_BATCH = 4, 2, 24
 CLIP_NORM, LEARNING_RATE = 0.5, 0.2
@@ -75,8 +73,7 @@ def fit(
     dataset: Path, run_dir: Path, engine: str = "ddp", placement: Placement = "replicated", resume: int | None = None
 ) -> dict[str, Any]:
     """Train on this rank; the harness has made the process group, Lightning finds it."""
-    torchrun = {"RANK": rank(), "LOCAL_RANK": rank(), "WORLD_SIZE": world_size(), "MASTER_ADDR": "-", "MASTER_PORT": 0}
-    with patch.dict(os.environ, {name: str(value) for name, value in torchrun.items()}):
+    with torchrun():
         return _fit(dataset, run_dir, engine, placement, resume)
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from lightning_face.__main__ import main
 from lightning_face.data.manifest import INDEX_DTYPE
+from tests.disk import full_disk
 from tests.e2e.test_resume import differences, final
 
 
@@ -229,6 +230,15 @@ def test_weights_that_are_not_finite_are_not_saved(tiny_config, tmp_path, capfd)
     code = main(["fit", "--config", str(tiny_config), "--run_dir", str(tmp_path / "run"), *options])
     assert code == 3 and "is not saved" in capfd.readouterr().err
     assert not list((tmp_path / "run" / "checkpoints").glob("step-*"))
+
+
+def test_full_disk(tiny_config, tmp_path, capfd):
+    """Nothing half-written stays, neither as a checkpoint nor beside it."""
+    options = ("--config", tiny_config, "--run_dir", tmp_path / "run", "--data.verification", "{}")
+    with full_disk(50_000):
+        error = error_of(capfd, "fit", *options, "--trainer.max_steps", 5)
+    assert "step-00000005 could not be written (File too large)" in error and "another --run_dir" in error
+    assert list((tmp_path / "run" / "checkpoints").iterdir()) == []
 
 
 def test_default_optimizer_can_be_resumed(tiny_config, tmp_path):

@@ -34,6 +34,20 @@ def test_class_sums_by_hand() -> None:
     assert sums.tolist() == [[10.0, 20.0], [0.0, 0.0], [4.0, 6.0]]
 
 
+def test_class_sums_add_samples_in_their_order() -> None:
+    """Also the bits are those of a loop; a class without samples has zeros, and gradients are those of the sum."""
+    features = torch.randn(200, 3, generator=torch.Generator().manual_seed(1)).mul_(1e3).requires_grad_()
+    slots = torch.arange(200) ** 2 % 11  # squares: half of the classes have no sample
+    expected = torch.zeros(12, 3)
+    for slot, row in zip(slots.tolist(), features.detach(), strict=True):
+        expected[slot] += row
+    sums = class_sums(features, slots, 12)
+    assert torch.equal(sums, expected)
+    weights = torch.randn(12, 3)
+    (sums * weights).sum().backward()
+    assert torch.equal(features.grad, weights[slots])
+
+
 def test_wens_rule_by_hand() -> None:
     """Classes with 0, 1 and 3 samples; alpha = 1/2.
 
