@@ -12,9 +12,12 @@ from lightning_face.checkpoint.directory import DENSE_FILE, Description, files_u
 from lightning_face.checkpoint.tables import save_tables, tables_file
 from lightning_face.data.datamodule import FaceDataModule
 from lightning_face.distributed.agreement import any_rank, gather_objects
-from lightning_face.engines.choice import engine_of, held_weights, make_strategy
+from lightning_face.engines.choice import check_engine_serves, engine_of, held_weights, make_strategy
 from lightning_face.errors import ConfigError, NonFiniteLossError
 from lightning_face.objectives.objective import Objective
+
+_MIXED = ("bf16", "bf16-mixed")
+"""Lightning's names for autocast to bfloat16."""
 
 
 def _is_finite(tensor: Tensor) -> bool:
@@ -39,10 +42,10 @@ def _refuse_what_breaks_the_promises(options: dict[str, Any]) -> None:
         if options.get(name):
             raise ConfigError(f"trainer.{name} is not supported, got {options[name]}; leave it out")
     precision = options.get("precision")
-    if precision not in (None, 32, "32", "32-true", "bf16", "bf16-mixed"):
+    if precision not in (None, 32, "32", "32-true", *_MIXED):
         raise ConfigError(
-            f"trainer.precision must be 32-true or bf16-mixed, got {precision}: loss scaling would not reach the class"
-            " tables"
+            f"trainer.precision must be 32-true or bf16-mixed, got {precision}: weights are float32, and float16's"
+            " loss scaling would not reach the class tables"
         )
 
 
@@ -50,7 +53,7 @@ class FaceTrainer(Trainer):
     """Trains a `FaceModule` on a `FaceDataModule`; see pytorch_lightning.Trainer for the arguments.
 
     Raises:
-        ConfigError: an argument that would break the exact order of data.
+        ConfigError: an argument that would break the exact order of data, or that the engine cannot serve.
     """
 
     datamodule: FaceDataModule
@@ -64,15 +67,12 @@ class FaceTrainer(Trainer):
         name = kwargs.get("strategy", "auto")
         if isinstance(name, str):
             on_cpu = kwargs.get("accelerator") == "cpu" or not torch.cuda.is_available()
-            kwargs["strategy"] = make_strategy(name, on_cpu=on_cpu)
+            mixed = kwargs.get("precision") in _MIXED
+            kwargs["strategy"] = make_strategy(name, on_cpu=on_cpu, mixed=mixed)
         super().__init__(*args, **kwargs)
         self.saved_options: dict[str, Any] = {}
         self.engine = engine_of(self.strategy)
-        if self.engine.startswith("deepspeed") and self.precision != "32-true":
-            raise ConfigError(
-                f"trainer.precision {self.precision} does not work with {self.engine}: its weights would be bf16 while"
-                " images are float32; use 32-true, or trainer.strategy fsdp2"
-            )
+        check_engine_serves(self.engine, kwargs)
         if isinstance(self.strategy, DDPStrategy):
             # Rank 0's BatchNorm statistics would overwrite the average over ranks that the module keeps.
             self.strategy._ddp_kwargs.setdefault("broadcast_buffers", False)
