@@ -64,10 +64,15 @@ class Watch(Callback):
         self.losses.append(float(trainer.callback_metrics["train/loss"]))
 
 
+def torchrun() -> Any:
+    """The harness has made the process group, Lightning finds it."""
+    values = {"RANK": rank(), "LOCAL_RANK": rank(), "WORLD_SIZE": world_size(), "MASTER_ADDR": "-", "MASTER_PORT": 0}
+    return patch.dict(os.environ, {name: str(value) for name, value in values.items()})
+
+
 def fit(dataset: Path, run_dir: Path, run: Run) -> dict[str, Any]:
-    """Train on this rank; the harness has made the process group, Lightning finds it."""
-    torchrun = {"RANK": rank(), "LOCAL_RANK": rank(), "WORLD_SIZE": world_size(), "MASTER_ADDR": "-", "MASTER_PORT": 0}
-    with patch.dict(os.environ, {name: str(value) for name, value in torchrun.items()}):
+    """Train on this rank."""
+    with torchrun():
         return _fit(dataset, run_dir, run)
 
 

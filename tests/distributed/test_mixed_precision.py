@@ -5,14 +5,18 @@ from typing import Any
 
 import pytest
 import torch
+from pytorch_lightning import LightningModule
+from pytorch_lightning.plugins.environments import TorchElasticEnvironment
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from lightning_face.engines.choice import ENGINES
 from lightning_face.objectives.center import CenterConfig
 from lightning_face.objectives.minimum_margin import MinimumMarginConfig
 from lightning_face.objectives.objective import ObjectiveConfig
 from lightning_face.objectives.softmax import SoftmaxConfig
-from tests.engine_runs import Run, fit, run_engines, whole_tables
+from lightning_face.trainer import FaceTrainer
+from tests.engine_runs import Run, fit, run_engines, torchrun, whole_tables
 from tests.ranks import run_ranks
 
 OBJECTIVE = ObjectiveConfig(
@@ -64,3 +68,36 @@ def assert_learned_the_same(actual: dict[str, Tensor], expected: dict[str, Tenso
         change = (value - start[name]).double().norm()
         limit = ROUNDING * change if value.is_floating_point() else 0
         assert difference <= limit, f"{name}: {float(difference / change):.3f} of the change"
+
+
+class _Linear(LightningModule):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(4, 4)
+
+    def predict_step(self, images: Tensor) -> Tensor:
+        return self.linear(images)
+
+
+def predicted(run_dir: Path) -> tuple[torch.dtype, torch.dtype]:
+    """Of weights and features in an evaluation."""
+    module = _Linear()
+    with torchrun():
+        trainer = FaceTrainer(
+            accelerator="cpu",
+            devices=1,
+            strategy="deepspeed_stage_2",
+            precision="bf16-mixed",
+            plugins=[TorchElasticEnvironment()],
+            default_root_dir=run_dir,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+        )
+        (features,) = trainer.predict(module, DataLoader(torch.ones(3, 4), batch_size=3))
+    return module.linear.weight.dtype, features.dtype
+
+
+def test_deepspeed_evaluates_as_it_trains(tmp_path: Path) -> None:
+    """Lightning hands DeepSpeed's own option on for training only."""
+    assert run_ranks(predicted, 1, tmp_path, fresh=True) == [(torch.float32, torch.bfloat16)]
