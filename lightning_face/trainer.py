@@ -24,10 +24,13 @@ from lightning_face.checkpoint.tables import save_tables
 from lightning_face.data.datamodule import FaceDataModule
 from lightning_face.data.manifest import IDENTITIES_FILE
 from lightning_face.distributed.agreement import any_rank, gather_objects, on_every_rank, on_rank_zero
-from lightning_face.engines.choice import engine_of, held_weights, make_strategy
+from lightning_face.engines.choice import check_engine_serves, engine_of, held_weights, make_strategy
 from lightning_face.engines.dense import DensePart
 from lightning_face.errors import ConfigError, FaceError, NonFiniteLossError
 from lightning_face.objectives.objective import Objective
+
+_MIXED = ("bf16", "bf16-mixed")
+"""Lightning's names for autocast to bfloat16."""
 
 
 def _is_finite(tensor: Tensor) -> bool:
@@ -52,10 +55,10 @@ def _refuse_what_breaks_the_promises(options: dict[str, Any]) -> None:
         if options.get(name):
             raise ConfigError(f"trainer.{name} is not supported, got {options[name]}; leave it out")
     precision = options.get("precision")
-    if precision not in (None, 32, "32", "32-true", "bf16", "bf16-mixed"):
+    if precision not in (None, 32, "32", "32-true", *_MIXED):
         raise ConfigError(
-            f"trainer.precision must be 32-true or bf16-mixed, got {precision}: loss scaling would not reach the class"
-            " tables"
+            f"trainer.precision must be 32-true or bf16-mixed, got {precision}: weights are float32, and float16's"
+            " loss scaling would not reach the class tables"
         )
 
 
@@ -63,7 +66,7 @@ class FaceTrainer(Trainer):
     """Trains a `FaceModule` on a `FaceDataModule`; see pytorch_lightning.Trainer for the arguments.
 
     Raises:
-        ConfigError: an argument that would break the exact order of data.
+        ConfigError: an argument that would break the exact order of data, or that the engine cannot serve.
     """
 
     datamodule: FaceDataModule
@@ -77,16 +80,13 @@ class FaceTrainer(Trainer):
         name = kwargs.get("strategy", "auto")
         if isinstance(name, str):
             on_cpu = kwargs.get("accelerator") == "cpu" or not torch.cuda.is_available()
-            kwargs["strategy"] = make_strategy(name, on_cpu=on_cpu)
+            mixed = kwargs.get("precision") in _MIXED
+            kwargs["strategy"] = make_strategy(name, on_cpu=on_cpu, mixed=mixed)
         super().__init__(*args, **kwargs)
         self._checkpoint_connector: DensePart = DensePart(self)
         self.saved_options: dict[str, Any] = {}
         self.engine = engine_of(self.strategy)
-        if self.engine.startswith("deepspeed") and self.precision != "32-true":
-            raise ConfigError(
-                f"trainer.precision {self.precision} does not work with {self.engine}: its weights would be bf16 while"
-                " images are float32; use 32-true, or trainer.strategy fsdp2"
-            )
+        check_engine_serves(self.engine, kwargs)
         if isinstance(self.strategy, DDPStrategy):
             # Rank 0's BatchNorm statistics would overwrite the average over ranks that the module keeps.
             self.strategy._ddp_kwargs.setdefault("broadcast_buffers", False)
