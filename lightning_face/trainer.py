@@ -1,6 +1,7 @@
 """Lightning's trainer, with checkpoints that hold the class tables and are whole or absent."""
 
 import shutil
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,10 @@ class FaceTrainer(Trainer):
     def run_dir(self) -> Path:
         """Where the run is written."""
         return Path(self.default_root_dir)
+
+    def choose_checkpoint(self, choose: Callable[[], Path | None]) -> None:
+        """Have rank 0 choose what all ranks load, once they have met; an error of `choose` ends all of them."""
+        self._checkpoint_connector.choose = choose
 
     def _check_finite_weights(self, checkpoint: Path) -> None:
         """Never replace a good checkpoint by a broken one; where a rank finds something, all stop here."""

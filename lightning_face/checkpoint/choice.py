@@ -1,11 +1,12 @@
 """Which checkpoint a run goes on from.
 
-Rank 0 reads all of it, may pass over a damaged one, and tells the others; those look at lengths alone, so that as many
-ranks as there may be read a checkpoint twice, once to check it and once to load it.
+Before ranks meet, each looks at lengths alone. Once they have met, rank 0 reads all of it, may pass over a damaged one,
+and tells the others: as many ranks as there may be read a checkpoint twice, once to check it and once to load it.
 """
 
 import hashlib
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from lightning_face.checkpoint.directory import (
@@ -15,7 +16,8 @@ from lightning_face.checkpoint.directory import (
     describe,
     list_checkpoints,
 )
-from lightning_face.distributed.agreement import check_same_on_all_ranks, gather_objects
+from lightning_face.distributed.agreement import check_same_on_all_ranks, gather_objects, on_every_rank
+from lightning_face.distributed.world import rank
 from lightning_face.errors import CheckpointError
 from lightning_face.files import sha256_of
 
@@ -78,19 +80,20 @@ def last_intact(run_dir: Path, *, every_byte: bool = True) -> Path | None:
     return None
 
 
-def choice_of_rank_zero(file: Path | None, run_dir: Path) -> Path | None:
-    """What rank 0 goes on from; every rank calls.
+def choice_of_rank_zero(choose: Callable[[], Path | None], run_dir: Path) -> Path | None:
+    """The checkpoint that rank 0 goes on from, and so do all; every rank calls.
 
     Args:
-        file: what this rank has found, in the directory of the checkpoint.
+        choose: called on rank 0.
         run_dir: of the run.
 
     Raises:
+        FaceError: on every rank, if `choose` raises one.
         ConfigError: on every rank, if ranks see other files: the run would be another one on every node, unseen.
     """
-    chosen: Path | None = gather_objects(file)[0]
+    chosen: Path | None = gather_objects(on_every_rank(lambda: choose() if rank() == 0 else None))[0]
     newest = next((checkpoint.name for checkpoint in reversed(list_checkpoints(run_dir))), "none")
-    described = "none" if chosen is None else f"{chosen.parent} ({_digest(chosen.with_name(DESCRIPTION_FILE))})"
+    described = "none" if chosen is None else f"{chosen} ({_digest(chosen / DESCRIPTION_FILE)})"
     check_same_on_all_ranks({"newest checkpoint": newest, "checkpoint to load": described})
     return chosen
 

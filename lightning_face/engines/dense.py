@@ -1,10 +1,13 @@
 """The engine's part of a checkpoint, `dense.ckpt`, through Lightning; a rank that fails keeps no other waiting."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pytorch_lightning import Trainer
 from pytorch_lightning.trainer.connectors.checkpoint_connector import _CheckpointConnector
+from pytorch_lightning.utilities.rank_zero import rank_zero_info
 
 from lightning_face.checkpoint.choice import choice_of_rank_zero
 from lightning_face.checkpoint.directory import DENSE_FILE, partial_of
@@ -15,6 +18,11 @@ from lightning_face.engines.choice import engine_of
 
 class DensePart(_CheckpointConnector):
     """Lightning's connector, which saves and loads weights, optimizer and counters."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        super().__init__(trainer)
+        self.choose: Callable[[], Path | None] | None = None
+        """Rank 0's choice of a checkpoint, in place of the one that Lightning was given."""
 
     @property
     def _engine(self) -> str:
@@ -40,13 +48,15 @@ class DensePart(_CheckpointConnector):
         """Load what rank 0 has chosen; every rank calls, see Lightning.
 
         Raises:
-            CheckpointError: on every rank, if one cannot read.
+            CheckpointError: on every rank, if one cannot read, or there is nothing whole to read.
             ConfigError: on every rank, if they see other files.
         """
-        found = Path(checkpoint_path) if checkpoint_path else None
-        chosen = choice_of_rank_zero(found, Path(self.trainer.default_root_dir))
-        load = partial(super().resume_start, chosen, weights_only)
+        given = Path(checkpoint_path).parent if checkpoint_path else None
+        chosen = choice_of_rank_zero(self.choose or (lambda: given), Path(self.trainer.default_root_dir))
+        if chosen is not None:
+            rank_zero_info(f"going on from {chosen}")
+        load = partial(super().resume_start, chosen and chosen / DENSE_FILE, weights_only)
         if chosen is None or self._engine != "ddp":
             load()  # the ranks of other engines meet while they load
         else:
-            on_every_rank(reading(chosen.parent)(load))
+            on_every_rank(reading(chosen)(load))

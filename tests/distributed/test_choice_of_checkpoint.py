@@ -1,6 +1,7 @@
 """Rank 0 chooses the checkpoint that all ranks go on from, and it alone reads all of it to see whether it is whole."""
 
 import contextlib
+from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
@@ -12,29 +13,34 @@ from lightning_face.checkpoint import choice
 from lightning_face.checkpoint.choice import choice_of_rank_zero, last_intact
 from lightning_face.checkpoint.directory import DENSE_FILE, checkpoints_of, name_of
 from lightning_face.distributed.world import rank, world_size
-from lightning_face.errors import ConfigError
+from lightning_face.errors import CheckpointError, ConfigError
 from lightning_face.files import sha256_of
 from tests.ranks import run_ranks, torchrun
 from tests.unit.callbacks.test_checkpointing import fit
 from tests.unit.checkpoint.test_directory import altered, save
 
 
-def choose(run_dir: Path) -> tuple[str, str, int]:
-    """What this rank finds, what all go on from, and how many files this rank has read."""
+def choose(run_dir: Path) -> tuple[str, int]:
+    """What this rank goes on from, and how many files it has read; or the error."""
     with patch.object(choice, "sha256_of", side_effect=sha256_of) as read:
-        found = last_intact(run_dir, every_byte=rank() == 0)
-        assert found is not None
-        chosen = choice_of_rank_zero(found / DENSE_FILE, run_dir)
+        try:
+            chosen = choice_of_rank_zero(partial(last_intact, run_dir), run_dir)
+        except CheckpointError as error:
+            return str(error), read.call_count
     assert chosen is not None
-    return found.name, chosen.parent.name, read.call_count
+    return chosen.name, read.call_count
 
 
 def test_all_ranks_go_on_from_what_rank_0_has_read(tmp_path: Path) -> None:
     """Of the newest a bit is wrong, which no length tells: rank 0 passes it over, and the others follow."""
     folder = checkpoints_of(tmp_path)
-    save(folder, 10)
+    before = save(folder, 10)
     altered(save(folder, 20) / DENSE_FILE)
-    assert run_ranks(choose, 2, tmp_path) == [(name_of(10), name_of(10), 3), (name_of(20), name_of(10), 0)]
+    assert last_intact(tmp_path, every_byte=False) == folder / name_of(20)
+    assert run_ranks(choose, 2, tmp_path) == [(name_of(10), 3), (name_of(10), 0)]
+    altered(before / DENSE_FILE)
+    errors = run_ranks(choose, 2, tmp_path)
+    assert errors[0][0] == errors[1][0] and "rank 0: none of the 2 checkpoints" in errors[0][0]
 
 
 def resume(run_dir: Path) -> str:
@@ -53,9 +59,8 @@ def test_lightning_loads_the_choice_of_rank_0(tmp_path: Path) -> None:
 def refusal(nodes: list[Path]) -> str:
     """What this rank says to the checkpoints of a run folder that has one name on all nodes."""
     with contextlib.chdir(nodes[rank()]):
-        found = last_intact(Path("run"))
         try:
-            choice_of_rank_zero(found and found / DENSE_FILE, Path("run"))
+            choice_of_rank_zero(partial(last_intact, Path("run")), Path("run"))
         except ConfigError as error:
             return str(error)
     return "nothing went wrong"

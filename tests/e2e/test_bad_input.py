@@ -12,6 +12,7 @@ from lightning_face.__main__ import main
 from lightning_face.data.manifest import INDEX_DTYPE
 from tests.disk import full_disk
 from tests.e2e.test_resume import differences, final
+from tests.unit.checkpoint.test_directory import altered
 
 
 @pytest.fixture
@@ -173,17 +174,20 @@ class TestCheckpoints:
         error = error_of(capfd, "fit", "--config", tiny_config, "--run_dir", trained, "--data.train", dataset)
         assert "manifest_hash" in error
 
-    def test_half_deleted(self, tiny_config, trained, capfd, caplog):
-        """The one before is used, and said; asked for by name, it is refused."""
-        (trained / "checkpoints" / "last" / "dense.ckpt").unlink()
+    def test_one_wrong_bit(self, tiny_config, trained, capfd, caplog):
+        """The one before is used, and said; asked for by name, it is refused. Nothing but reading it all can tell."""
+        altered(trained / "checkpoints" / "last" / "dense.ckpt")
         capfd.readouterr()
         damaged = (trained / "checkpoints" / "last").resolve()
         options = ("--config", tiny_config, "--run_dir", trained)
-        assert "dense.ckpt is missing" in error_of(capfd, "fit", *options, "--ckpt_path", damaged)
+        assert "dense.ckpt is not what was written" in error_of(capfd, "fit", *options, "--ckpt_path", damaged)
         with caplog.at_level("INFO"):
             assert main(["fit", *map(str, options)]) == 0
         assert f"{damaged} is damaged" in caplog.text
         assert f"going on from {damaged.with_name('step-00000015')}" in caplog.text
+        with (trained / "metrics.csv").open(newline="") as file:
+            steps = [int(row["step"]) for row in csv.DictReader(file) if row["train/loss"]]
+        assert steps == sorted(set(steps))  # those after it were made again, and are there once
 
     def test_two_attempts_do_not_mix(self, tiny_config, trained, tmp_path, capfd):
         """An earlier checkpoint may begin another run; beside later ones it is refused."""
