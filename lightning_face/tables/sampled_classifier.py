@@ -59,6 +59,7 @@ class SampledClassifier(ShardedClassifier):
 
     def state(self) -> dict[str, Tensor]:
         """See `ShardedClassifier.state`; also the number of steps taken, an int64 scalar on the CPU."""
+        # Not `step`: that is the optimizer's own.
         return {**super().state(), "classifier.num_steps": self._num_steps}
 
     def _is_seen(self, labels_G: Tensor) -> Tensor:

@@ -9,8 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from lightning_face.checkpoint.directory import checkpoints_of, describe, name_of
 from lightning_face.data.augment import augment, normalise
 from lightning_face.data.faces import BatchRequest
+from lightning_face.engines.choice import whole_weights
 from lightning_face.objectives.center import CenterConfig
 from lightning_face.objectives.minimum_margin import MinimumMarginConfig
 from lightning_face.objectives.objective import Objective, ObjectiveConfig
@@ -159,11 +161,16 @@ OBJECTIVE_OF = {
 
 
 @pytest.fixture(scope="module")
+def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of the runs of all engines."""
+    return tmp_path_factory.mktemp("run")
+
+
+@pytest.fixture(scope="module")
 def uninterrupted_and_resumed(
-    tiny_dataset: Path, tmp_path_factory: pytest.TempPathFactory
+    tiny_dataset: Path, run_dir: Path
 ) -> tuple[dict[str, list[dict[str, Any]]], dict[str, list[dict[str, Any]]]]:
     """The runs of all engines on two ranks, and their continuations, by engine."""
-    run_dir = tmp_path_factory.mktemp("run")
     runs = {engine: Run(OBJECTIVES[objective], engine) for engine, objective in OBJECTIVE_OF.items()}
     uninterrupted = run_engines(tiny_dataset, run_dir, runs)
     continued = {engine: run._replace(resume=RESUMED_AT) for engine, run in runs.items()}
@@ -184,6 +191,19 @@ def test_every_engine_ends_where_one_process_ends_and_resumes_bit_for_bit(
         assert after["losses"] == before["losses"][RESUMED_AT * ACCUMULATION :]
         assert_all_equal(after["backbone"], before["backbone"])
         assert_all_equal(after["tables"], before["tables"])
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("engine", OBJECTIVE_OF)
+def test_whole_weights_come_out_of_every_engines_checkpoint(
+    engine: str, uninterrupted_and_resumed: Any, run_dir: Path
+) -> None:
+    """As `export` reads them."""
+    trained = uninterrupted_and_resumed[0][engine][0]["backbone"]
+    checkpoint = checkpoints_of(run_dir / engine) / name_of(NUM_STEPS)
+    weights = whole_weights(checkpoint, describe(checkpoint))
+    assert {name for name in weights if name.startswith("backbone.")} == {f"backbone.{name}" for name in trained}
+    assert_all_equal({name.removeprefix("backbone."): value for name, value in weights.items()}, trained)
 
 
 def assert_partitioned(engine: str, held: list[dict[str, int]], whole: dict[str, int]) -> None:
