@@ -109,7 +109,8 @@ class FaceModule(LightningModule):
             )
         if stage != "fit":
             return
-        check_same_on_all_ranks({"training data": self.trainer.datamodule.position.manifest_hash})
+        data = self.trainer.datamodule
+        check_same_on_all_ranks({"training data": data.position.manifest_hash})
         # Containers of GPU vendors preset TF32: 10 bits of the distances between centers would be left.
         torch.set_float32_matmul_precision("highest")
         self.objective = Objective(
@@ -118,6 +119,7 @@ class FaceModule(LightningModule):
             dim=self.backbone.embedding_dim,
             seed=self.seed,
             device=self.trainer.strategy.root_device,
+            class_counts_C=data.faces.class_counts() if self.objective_config.needs_class_counts else None,
         )
         if self.init_from is not None and self.trainer.ckpt_path is None:
             self._begin_with(Exported(Path(self.init_from)))
@@ -149,7 +151,12 @@ class FaceModule(LightningModule):
         if (batch.epoch, batch.micro_step) != expected:
             raise AssertionError(f"batch {(batch.epoch, batch.micro_step)} arrived where {expected} is due")
         torch.manual_seed(seed_of(self.seed, "dropout", batch.epoch, batch_idx, self.global_rank))
-        loss = self.objective(self(images), batch.labels_B, accumulation=self.trainer.accumulate_grad_batches)
+        loss = self.objective(
+            self(images),
+            batch.labels_B,
+            accumulation=self.trainer.accumulate_grad_batches,
+            noise_B=batch.noise_B,
+        )
         self._check_finite(loss)
         self.num_replaced += batch.num_replaced
         values = {f"train/{name}": value for name, value in {**loss.terms, **loss.facts}.items()}

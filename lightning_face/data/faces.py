@@ -12,7 +12,7 @@ from lightning_face.data.augment import NUM_DRAWS
 from lightning_face.data.decode import decode_face, stored_size
 from lightning_face.data.shards import Shards
 from lightning_face.errors import DataError
-from lightning_face.hashing import uniform
+from lightning_face.hashing import normal, uniform
 
 
 class BatchRequest(NamedTuple):
@@ -37,6 +37,7 @@ class FaceBatch(NamedTuple):
         labels_B: int64.
         sample_ids_B: int64, as asked for.
         draws_BK: float32 uniform numbers in [0, 1) that decide the augmentation.
+        noise_B: float32 standard normal numbers, for losses that draw.
         epoch: of the request.
         micro_step: of the request.
         num_replaced: samples that could not be decoded, and were replaced by the next one of the index.
@@ -46,6 +47,7 @@ class FaceBatch(NamedTuple):
     labels_B: Tensor
     sample_ids_B: Tensor
     draws_BK: Tensor
+    noise_B: Tensor
     epoch: int
     micro_step: int
     num_replaced: int
@@ -56,7 +58,7 @@ class Faces(Dataset[FaceBatch]):
 
     Args:
         shards: where the images are.
-        seed: of the augmentation.
+        seed: of the augmentation, and of the losses' noise.
         replace_damaged: whether an image that cannot be decoded is replaced; it is an error otherwise, since another
             person's face in its place would falsify a figure.
     """
@@ -73,6 +75,11 @@ class Faces(Dataset[FaceBatch]):
         """Number of samples."""
         return self.shards.manifest.num_samples
 
+    def class_counts(self) -> Tensor:
+        """Samples (C,) of each class, int64."""
+        counts = np.bincount(self.shards.index["label"], minlength=self.shards.manifest.num_classes)
+        return torch.from_numpy(counts)
+
     def __getitem__(self, request: BatchRequest) -> FaceBatch:
         """Read and decode one batch."""
         ids = np.asarray(request.sample_ids, dtype=np.int64)
@@ -84,6 +91,7 @@ class Faces(Dataset[FaceBatch]):
             torch.from_numpy(self.shards.labels(used)),
             torch.from_numpy(ids),
             torch.from_numpy(draws.astype(np.float32)),
+            torch.from_numpy(normal(self.seed, "noise", request.epoch, ids).astype(np.float32)),
             request.epoch,
             request.micro_step,
             int((used != ids % len(self)).sum()),

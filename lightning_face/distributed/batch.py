@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 
+import torch
 from torch import Tensor
 
 from lightning_face.distributed.collectives import all_gather_rows, gather_rows
@@ -33,7 +34,8 @@ class GlobalBatch:
     @cached_property
     def features_GD(self) -> Tensor:
         """Features of all ranks, in rank order; their gradients return by one reduce-scatter."""
-        return gather_rows(self.features_BD)
+        with torch.enable_grad():  # whoever asks first
+            return gather_rows(self.features_BD)
 
     @cached_property
     def labels_G(self) -> Tensor:

@@ -29,6 +29,7 @@ class Scoring:
     A margin on the own class is no matter of scoring: the loss is any function of the two numbers that it sees.
 
     Args:
+        unit_features: features are normalised first.
         unit_rows: rows are normalised first; with unit features the values are cosines. A row of zeros has the value 0
             and a finite but huge gradient: start from others.
         negatives: logits of negatives; None takes their values.
@@ -39,21 +40,26 @@ class Scoring:
             None ignores none. (insightface's filter multiplies its logit by 0: it still counts, as exp(0).)
     """
 
+    unit_features: bool = False
     unit_rows: bool = False
     negatives: Elementwise | None = None
     bias: Tensor | None = None
     reduction: type[NegativesReduction] = LogSumExp
     filter_above: float | None = None
 
+    def prepared(self, features_BD: Tensor) -> Tensor:
+        """Features as `values` and `best_rows` take them."""
+        return F.normalize(features_BD) if self.unit_features else features_BD
+
     def values(self, features_BD: Tensor, rows: Tensor) -> Tensor:
-        """Values (B, R) of all pairs."""
+        """Values (B, R) of all pairs of prepared features and rows."""
         products = features_BD @ self._directions(rows).flatten(0, -2).T
         if rows.ndim == 2:
             return products
         return products.unflatten(1, rows.shape[:2]).max(2).values  # amax would share the gradient between equals
 
     def best_rows(self, features_BD: Tensor, rows: Tensor) -> Tensor:
-        """The row (B, D) that sample i's value with class i of (B, D) or (B, K, D) comes from."""
+        """The row (B, D) that prepared sample i's value with class i of (B, D) or (B, K, D) comes from."""
         directions = self._directions(rows)
         if rows.ndim == 2:
             return directions
@@ -87,7 +93,7 @@ class Scoring:
         Returns:
             Two tensors (B,).
         """
-        values_BR = self.values(features_BD, rows)
+        values_BR = self.values(self.prepared(features_BD), rows)
         targets_B = values_BR.gather(1, labels_B.unsqueeze(1)).squeeze(1)
         logits_BR = self.logits(values_BR, targets_B).scatter(1, labels_B.unsqueeze(1), -torch.inf)
         return targets_B, self.reduction.of(logits_BR)

@@ -28,9 +28,11 @@ class MicroBatch(GlobalBatch):
 
     Args:
         accumulation: micro-batches per optimizer step; the engine divides each one's gradient by it.
+        noise_B: a standard normal number of each sample, float32, for losses that draw; None if there is none.
     """
 
     accumulation: int
+    noise_B: Tensor | None = None
 
     def sample_factor(self, reduction: Reduction) -> float:
         """What a sum over samples is multiplied by, so that it ends as `reduction` over the whole global batch."""

@@ -42,6 +42,11 @@ class ObjectiveConfig:
         if self.softmax is None and self.mml is None and center_weight == 0:
             raise ConfigError("objective has no term left: set objective.softmax, mml, or a center.weight above 0")
 
+    @property
+    def needs_class_counts(self) -> bool:
+        """Whether `Objective` must be told how many images each class has."""
+        return self.softmax is not None and self.softmax.head is not None and self.softmax.head.needs_class_counts
+
 
 @dataclass(frozen=True)
 class LossValue:
@@ -67,15 +72,26 @@ class Objective:
         dim: D of the embedding.
         seed: of the tables' initial rows.
         device: of the tables.
+        class_counts_C: images of each class, int64; needed if `config.needs_class_counts`.
 
     Raises:
         ConfigError: on every rank, if the tables do not fit into the memory of one.
     """
 
-    def __init__(self, config: ObjectiveConfig, *, num_classes: int, dim: int, seed: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        config: ObjectiveConfig,
+        *,
+        num_classes: int,
+        dim: int,
+        seed: int,
+        device: torch.device,
+        class_counts_C: Tensor | None = None,
+    ) -> None:
         check_memory(_plans(config, num_classes, dim), num_classes, device)
         self.num_classes = num_classes
         self.classifier: Classifier | None = None
+        self.softmax: SoftmaxTerm | None = None
         self.centers: Centers | None = None
         self.mml: MinimumMarginTerm | None = None
         self._device = device
@@ -92,7 +108,10 @@ class Objective:
                 init_std=softmax.init_std,
                 **shape,
             )
-            self._sample_terms.append(SoftmaxTerm(softmax, self.classifier))
+            self.softmax = SoftmaxTerm(
+                softmax, self.classifier, num_classes=num_classes, class_counts_C=class_counts_C, device=device
+            )
+            self._sample_terms.append(self.softmax)
         if config.center is not None:
             self.centers = make_centers(
                 config.center.placement, rate=config.center.rate, init_std=config.center.init_std, **shape
@@ -101,19 +120,22 @@ class Objective:
             if config.mml is not None:
                 self.mml = MinimumMarginTerm(config.mml, self.centers)
 
-    def __call__(self, features_BD: Tensor, labels_B: Tensor, *, accumulation: int = 1) -> LossValue:
+    def __call__(
+        self, features_BD: Tensor, labels_B: Tensor, *, accumulation: int = 1, noise_B: Tensor | None = None
+    ) -> LossValue:
         """Loss of a micro-batch; every rank calls with equally many samples.
 
         Args:
             features_BD: any floating dtype; the arithmetic is float32, outside of autocast.
             labels_B: int64 in [0, C).
             accumulation: micro-batches per optimizer step.
+            noise_B: a standard normal number of each sample, float32, for heads that draw margins.
         """
         with torch.autocast(features_BD.device.type, enabled=False):
             features = scale_gradient(features_BD.float(), world_size())
             if features.requires_grad:
                 features.register_hook(self._watch)
-            batch = MicroBatch(features, labels_B, accumulation)
+            batch = MicroBatch(features, labels_B, accumulation, noise_B)
             parts = {term.name: (term.weight, term.part(batch)) for term in self._sample_terms}
             facts: dict[str, Tensor] = {}
             if self.centers is not None:
@@ -135,8 +157,9 @@ class Objective:
 
     def step(self, learning_rate: float) -> None:
         """Move the tables once, after the engine has stepped, with the learning rate that it used."""
-        if self.classifier is not None:
+        if self.classifier is not None and self.softmax is not None:
             self.classifier.step(learning_rate)
+            self.softmax.step(learning_rate)
         if self.centers is not None:
             is_due = self.mml is not None and self.mml.is_due  # of the step that ends here
             moved_U = self.centers.step()
@@ -144,8 +167,9 @@ class Objective:
                 self.mml.push_centers(moved_U)
 
     def state(self) -> dict[str, Tensor]:
-        """Every tensor of the tables by name, for checkpoints; loading copies into them."""
-        return {name: tensor for table in self._tables() for name, tensor in table.state().items()}
+        """Every tensor that moves, by name, for checkpoints; loading copies into them."""
+        held = {name: tensor for table in self._tables() for name, tensor in table.state().items()}
+        return held | (self.softmax.state() if self.softmax is not None else {})
 
     def held(self) -> dict[str, range]:
         """Which rows of the whole this rank holds, of every tensor that is shared out over the ranks."""
@@ -153,7 +177,7 @@ class Objective:
         return {name: table.held for table in shared for name, tensor in table.state().items() if tensor.ndim}
 
     def shapes(self) -> dict[str, list[int]]:
-        """Shape of each tensor of the tables over all ranks."""
+        """Shape of each tensor of the state over all ranks."""
         shapes = {name: list(tensor.shape) for name, tensor in self.state().items()}
         return shapes | {name: [self.num_classes, *shapes[name][1:]] for name in self.held()}
 

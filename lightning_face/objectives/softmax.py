@@ -3,34 +3,43 @@
 import math
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
+from lightning_face.distributed.collectives import all_reduce_sum_
 from lightning_face.errors import ConfigError
-from lightning_face.losses import Scoring, softmax_loss
+from lightning_face.losses.heads import Head, Softmax
 from lightning_face.objectives.batch import MicroBatch, Reduction, check_reduction
+from lightning_face.objectives.samples import BatchSamples
 from lightning_face.optim.row_config import RowOptimizerConfig
+from lightning_face.optim.rows import RowOptimizer
 from lightning_face.tables.classifier import Classifier
 from lightning_face.tables.placement import Placement
 
 
 @dataclass(frozen=True)
 class SoftmaxConfig:
-    """Plain softmax over a linear classifier, without bias (Wen et al., ECCV 2016, equation 1).
+    """A loss over a classifier without bias: plain softmax, or what a head makes of its values.
 
     Args:
+        head: what becomes of a sample's values with all classes: null for softmax over inner products (Wen et al., ECCV
+            2016, equation 1), or one of CosFace, ArcFace, AdaFace, MagFace, CurricularFace, ElasticCosFace,
+            ElasticArcFace, SphereFace, UniFace, SphereFace2; `--model.objective.softmax.head.help=ArcFace` shows its
+            options.
         weight: factor of the term.
         reduction: over the global batch.
         placement: of the classifier's rows: all on every rank, or shared out over the ranks; auto decides by size.
         sample_rate: share of the classes, in (0, 1], that a step sees as negatives, besides the classes of the batch;
             below 1 the classifier is sharded (Partial FC, An et al., CVPR 2022).
-        filter_above: a negative whose value, the inner product, is above it is ignored for that sample, against faces
-            that are labelled as two persons; null ignores none.
-        rows_per_class: of the classifier; a class's value is the largest of its rows' inner products (sub-centers, Deng
-            et al., ECCV 2020).
+        filter_above: a negative whose value, the inner product or with most heads the cosine, is above it is ignored
+            for that sample, against faces that are labelled as two persons; null ignores none.
+        rows_per_class: of the classifier; a class's value is the largest of its rows' (sub-centers, Deng et al., ECCV
+            2020).
         init_std: standard deviation of the classifier's initial rows.
-        optimizer: moves the classifier's rows, at the backbone's learning rate.
+        optimizer: moves the classifier's rows, and what a head learns, at the backbone's learning rate.
     """
 
+    head: Head | None = None
     weight: float = 1.0
     reduction: Reduction = "mean"
     placement: Placement = "auto"
@@ -46,6 +55,8 @@ class SoftmaxConfig:
             raise ConfigError(f"softmax.weight must be above 0, got {self.weight}; `softmax: null` switches it off")
         if not self.init_std >= 0:
             raise ConfigError(f"softmax.init_std must not be negative, got {self.init_std}")
+        if self.head is not None and self.head.unit_rows and self.init_std == 0:
+            raise ConfigError("softmax.init_std must be above 0 with softmax.head: rows of zeros have no direction")
         if not 0 < self.sample_rate <= 1:
             raise ConfigError(f"softmax.sample_rate must be in (0, 1], got {self.sample_rate}; 1 sees every class")
         if self.filter_above is not None and not math.isfinite(self.filter_above):
@@ -60,16 +71,68 @@ class SoftmaxConfig:
 
 
 class SoftmaxTerm:
-    """Softmax cross-entropy against the classifier."""
+    """The head's loss of the classifier's values.
+
+    Args:
+        config: of the term.
+        classifier: the table.
+        num_classes: C.
+        class_counts_C: images of each class, int64; needed if the head asks.
+        device: of the head's state.
+    """
 
     name = "softmax"
 
-    def __init__(self, config: SoftmaxConfig, classifier: Classifier) -> None:
+    def __init__(
+        self,
+        config: SoftmaxConfig,
+        classifier: Classifier,
+        *,
+        num_classes: int,
+        class_counts_C: Tensor | None,
+        device: torch.device,
+    ) -> None:
         self.weight = config.weight
         self._reduction = config.reduction
+        self._filter_above = config.filter_above
         self._classifier = classifier
-        self._scoring = Scoring(filter_above=config.filter_above)
+        self._head = config.head or Softmax()
+        state = self._head.initial_state(num_classes * config.sample_rate)
+        self._head_state = {name: value.to(device) for name, value in state.items()}
+        self._rarity_C = _rarity(class_counts_C).to(device) if class_counts_C is not None else None
+        self._bias_optimizer: RowOptimizer | None = None
+        if "bias" in self._head_state:
+            bias = self._head_state["bias"].requires_grad_()
+            self._bias_optimizer = RowOptimizer(config.optimizer, bias.detach().view(1))
 
     def part(self, batch: MicroBatch) -> Tensor:
         """See `Term.part`; each rank answers for its own samples."""
-        return softmax_loss(*self._classifier.scores(batch, self._scoring)) * batch.sample_factor(self._reduction)
+        samples = BatchSamples(batch, self._head, self._classifier, self._rarity_C)
+        with torch.no_grad():
+            self._head.observe(self._head_state, samples)
+        scores = self._classifier.scores(batch, self._head.scoring(self._head_state, self._filter_above))
+        losses_B = self._head.losses(*scores, samples, self._head_state)
+        return losses_B.sum() * batch.sample_factor(self._reduction)
+
+    @torch.no_grad()
+    def step(self, learning_rate: float) -> None:
+        """Move what the head learns, by the sum of the ranks' gradients, and what counts steps; every rank calls."""
+        if self._bias_optimizer is not None:
+            bias = self._head_state["bias"]
+            if bias.grad is not None:
+                gradient = all_reduce_sum_(bias.grad).view(1)
+                self._bias_optimizer.step(bias.detach().view(1), [(slice(None), gradient)], learning_rate)
+                bias.grad = None
+        self._head.advance(self._head_state)
+
+    def state(self) -> dict[str, Tensor]:
+        """What the head carries from step to step, the same on every rank; loading copies into these tensors."""
+        optimizer = self._bias_optimizer.state() if self._bias_optimizer is not None else {}
+        named = self._head_state | {f"bias.{name}": value.view(()) for name, value in optimizer.items()}
+        return {f"softmax.head.{name}": value.detach() for name, value in named.items()}
+
+
+def _rarity(class_counts_C: Tensor) -> Tensor:
+    """Images of the rarest class over those of each, float32; classes without images are not asked for."""
+    counts_C = class_counts_C.clamp_min(1).double()
+    return (counts_C[class_counts_C > 0].min() / counts_C).float()

@@ -11,7 +11,8 @@ from lightning_face.optim.row_config import RowOptimizerConfig
 from lightning_face.optim.rows import RowOptimizer
 from lightning_face.tables.initial import initial_rows
 
-# Shapes: B samples of this rank, C classes, H of them held by this rank, K rows per class, D embedding dimension.
+# Shapes: B samples of this rank, G of all ranks, C classes, H of them held by this rank, K rows per class, D embedding
+# dimension.
 
 
 class Classifier(ABC):
@@ -50,6 +51,10 @@ class Classifier(ABC):
     @abstractmethod
     def scores(self, batch: GlobalBatch, scoring: Scoring) -> tuple[Tensor, Tensor]:
         """Score this rank's samples against all classes, two tensors (B,), see `Scoring.scores`; every rank calls."""
+
+    @abstractmethod
+    def own_values(self, batch: GlobalBatch, scoring: Scoring) -> Tensor:
+        """Values (G,) of all samples' own classes, without gradient, before anything is scored; every rank calls."""
 
     @abstractmethod
     def step(self, learning_rate: float) -> None:

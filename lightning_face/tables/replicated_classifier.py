@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lightning_face.distributed.batch import GlobalBatch
-from lightning_face.distributed.collectives import all_reduce_sum_
+from lightning_face.distributed.collectives import all_gather_rows, all_reduce_sum_
 from lightning_face.losses import Scoring
 from lightning_face.tables.classifier import Classifier
 
@@ -27,6 +27,13 @@ class ReplicatedClassifier(Classifier):
     def scores(self, batch: GlobalBatch, scoring: Scoring) -> tuple[Tensor, Tensor]:
         """See `Classifier.scores`."""
         return scoring.scores(batch.features_BD, batch.labels_B, self.rows)
+
+    @torch.no_grad()
+    def own_values(self, batch: GlobalBatch, scoring: Scoring) -> Tensor:
+        """See `Classifier.own_values`."""
+        features_BD = scoring.prepared(batch.features_BD)
+        rows_BD = scoring.best_rows(features_BD, self.rows[batch.labels_B])
+        return all_gather_rows((features_BD * rows_BD).sum(1))
 
     @torch.no_grad()
     def step(self, learning_rate: float) -> None:

@@ -41,8 +41,16 @@ class ShardedClassifier(Classifier):
         Once the gradients of both results are known, the batch is remembered for `step`.
         """
         constant = scoring.with_constant_bias()
-        targets_G, negatives_G = _Score.apply(batch.features_GD, scoring.bias, batch.labels_G, self, constant)
+        targets_G, negatives_G = _Score.apply(
+            scoring.prepared(batch.features_GD), scoring.bias, batch.labels_G, self, constant
+        )
         return targets_G[batch.own], negatives_G[batch.own]
+
+    @torch.no_grad()
+    def own_values(self, batch: GlobalBatch, scoring: Scoring) -> Tensor:
+        """See `Classifier.own_values`."""
+        features_GD = scoring.prepared(batch.features_GD)
+        return all_reduce_sum_((features_GD * self.own_rows(features_GD, batch.labels_G, scoring)).sum(1))
 
     @torch.no_grad()
     def step(self, learning_rate: float) -> None:

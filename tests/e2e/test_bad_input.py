@@ -91,6 +91,10 @@ def test_manifest_of_other_tars(tiny_config, dataset, tmp_path, capfd):
         (("--trainer.strategy", "fsdp"), "must be auto or one of ddp, fsdp2"),
         (("--trainer.logger", "true"), "has no effect"),
         (("--model.objective.center", "null"), "objective.mml needs"),
+        (
+            ("--model.objective.softmax.head", "ArcFace", "--model.objective.softmax.head.margin_rad", 28.6),
+            "softmax.head.margin_rad must be in [0, pi/2], in radians, got 28.6",
+        ),
         (("--model.backbone.name", "resnet10x"), "did you mean"),
         (("--run_dir", "/proc/nowhere"), "cannot be written"),
         (("--data.train", "/nowhere"), "/nowhere/manifest.json is missing"),

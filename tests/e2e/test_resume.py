@@ -55,9 +55,9 @@ def kill_after(config, run_dir, step, *arguments):
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("num_ranks", [1, 2])
-def test_killed_twice_ends_with_the_same_bits(tiny_config, tmp_path, num_ranks):
-    ranks = ("--trainer.devices", num_ranks)
+@pytest.mark.parametrize("num_ranks, head", [(1, "null"), (2, "ElasticArcFace")])  # that one draws a margin a sample
+def test_killed_twice_ends_with_the_same_bits(tiny_config, tmp_path, num_ranks, head):
+    ranks = ("--trainer.devices", num_ranks, "--model.objective.softmax.head", head)
     fit(tiny_config, tmp_path / "straight", *ranks)
     expected = final(tmp_path / "straight")
     assert [step for step, _ in losses(tmp_path / "straight")] == list(range(STEPS))
@@ -74,13 +74,14 @@ def test_killed_twice_ends_with_the_same_bits(tiny_config, tmp_path, num_ranks):
 
 @pytest.mark.timeout(600)
 def test_killed_with_everything_that_has_state(tiny_config, tmp_path):
-    """BatchNorm, dropout, accumulation, sharded tables, sampled classes, three rows per class, momentum in bfloat16,
-    MML in each third step, validation inside an epoch and another number of workers.
+    """BatchNorm, dropout, accumulation, sharded tables, sampled classes, three rows per class, a head with a learned
+    bias, momentum in bfloat16, MML in each third step, validation inside an epoch and another number of workers.
     """
     options = ("--trainer.devices", 2, "--trainer.accumulate_grad_batches", 2, "--trainer.val_check_interval", 10)
     options += ("--model.backbone.neck", "flatten", "--model.backbone.dropout", 0.3, "--trainer.max_epochs", 1)
     options += (*SHARDED, "--model.objective.softmax.sample_rate", 0.5, "--model.objective.softmax.rows_per_class", 3)
     options += ("--model.objective.softmax.optimizer.state_dtype", "bfloat16")
+    options += ("--model.objective.softmax.head", "UniFace")
     options += ("--model.objective.mml.mode", "B", "--model.objective.mml.center_rate", 1e-3)
     options += ("--model.objective.mml.scope", "all", "--model.objective.mml.every_n_steps", 3)
     fit(tiny_config, tmp_path / "straight", *options)

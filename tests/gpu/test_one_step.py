@@ -9,6 +9,8 @@ from lightning_face.models import build_backbone
 from lightning_face.objectives.center import CenterConfig
 from lightning_face.objectives.minimum_margin import MinimumMarginConfig
 from lightning_face.objectives.objective import Objective, ObjectiveConfig
+from lightning_face.objectives.softmax import SoftmaxConfig
+from tests.heads import CASES
 
 pytestmark = [
     pytest.mark.gpu,
@@ -16,25 +18,37 @@ pytestmark = [
 ]
 
 
-def one_step(device):
+def one_step(device, config):
     """Loss, feature gradient and tables after a step on a device."""
-    config = ObjectiveConfig(center=CenterConfig(weight=0.01), mml=MinimumMarginConfig(weight=1e-4, margin=20.0))
-    objective = Objective(config, num_classes=500, dim=64, seed=3, device=torch.device(device))
+    counts = torch.arange(1, 501)
+    objective = Objective(config, num_classes=500, dim=64, seed=3, device=torch.device(device), class_counts_C=counts)
     generator = torch.Generator().manual_seed(0)
     features = torch.randn((96, 64), generator=generator).to(device).requires_grad_()
     labels = torch.randint(0, 500, (96,), generator=generator).to(device)
-    loss = objective(features, labels)
+    loss = objective(features, labels, noise_B=torch.randn((96,), generator=generator).to(device))
     loss.total.backward()
     objective.step(0.1)
     state = {name: tensor.cpu() for name, tensor in objective.state().items()}
     return {"loss": loss.total.detach().cpu(), "gradient": features.grad.cpu(), **state}
 
 
-def test_gpu_equals_cpu():
-    on_cpu, on_gpu = one_step("cpu"), one_step("cuda")
+def assert_gpu_equals_cpu(config, tolerance):
+    on_cpu, on_gpu = one_step("cpu", config), one_step("cuda", config)
     for name, expected in on_cpu.items():
         scale = expected.abs().max().item()
-        torch.testing.assert_close(on_gpu[name], expected, rtol=0, atol=1e-5 * scale, msg=name)
+        torch.testing.assert_close(on_gpu[name], expected, rtol=0, atol=tolerance * scale, msg=name)
+
+
+def test_gpu_equals_cpu():
+    mml = MinimumMarginConfig(weight=1e-4, margin=20.0)
+    assert_gpu_equals_cpu(ObjectiveConfig(center=CenterConfig(weight=0.01), mml=mml), 1e-5)
+
+
+@pytest.mark.parametrize("placement", ["replicated", "sharded"])
+@pytest.mark.parametrize("name", CASES)
+def test_heads_on_the_gpu_equal_those_on_the_cpu(name, placement):
+    softmax = SoftmaxConfig(head=CASES[name].head(8.0), init_std=1.0, placement=placement)
+    assert_gpu_equals_cpu(ObjectiveConfig(softmax, center=None), 1e-4)
 
 
 def test_class_sums_have_the_same_bits_every_time():

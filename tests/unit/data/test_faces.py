@@ -81,6 +81,23 @@ def test_draws_belong_to_epoch_and_sample(tiny_dataset: Path) -> None:
         assert not torch.isin(batch_of(tiny_dataset, [4, 9], **other).draws_BK, draws).any()
 
 
+def test_noise_belongs_to_epoch_and_sample_and_is_normal(tiny_dataset: Path) -> None:
+    noise = batch_of(tiny_dataset, [4, 9], epoch=2).noise_B
+    assert noise.shape == (2,) and noise.dtype == torch.float32
+    assert torch.equal(batch_of(tiny_dataset, [9, 30, 4], epoch=2).noise_B[[2, 0]], noise)
+    for other in ({"epoch": 3}, {"epoch": 2, "seed": 2}):
+        assert not torch.isin(batch_of(tiny_dataset, [4, 9], **other).noise_B, noise).any()
+    many = batch_of(tiny_dataset, list(range(200))).noise_B
+    assert abs(float(many.mean())) < 0.3 and 0.8 < float(many.std()) < 1.2
+
+
+def test_images_of_each_class_are_counted(tiny_dataset: Path) -> None:
+    shards = Shards(tiny_dataset)
+    counts = Faces(shards, 1, replace_damaged=True).class_counts()
+    labels = shards.labels(np.arange(202)).tolist()
+    assert counts.tolist() == [labels.count(c) for c in range(shards.manifest.num_classes)]
+
+
 def test_a_sample_that_comes_again_is_augmented_in_another_way(tiny_dataset: Path) -> None:
     batch = Faces(Shards(tiny_dataset), seed=1, replace_damaged=True)[BatchRequest(0, 0, np.array([5, 5 + 202]))]
     assert torch.equal(*batch.images_BHWC) and torch.equal(*batch.labels_B) and batch.num_replaced == 0

@@ -74,8 +74,8 @@ def test_equals_the_definition_forward_and_backward(name: str, rows_per_class: i
     assert_close(targets, slow_targets)
     assert_close(negatives, slow_negatives)
     # Any loss of the two: here one whose gradients with respect to them are not each other's negative.
-    (2.0 * softmax_loss(targets, negatives) + targets.square().sum()).backward()
-    (2.0 * softmax_loss(slow_targets, slow_negatives) + slow_targets.square().sum()).backward()
+    (2.0 * softmax_loss(targets, negatives).sum() + targets.square().sum()).backward()
+    (2.0 * softmax_loss(slow_targets, slow_negatives).sum() + slow_targets.square().sum()).backward()
     assert_close(features.grad, slow_features.grad)
     before = table.rows.clone()
     table.step(1.0)
@@ -88,8 +88,8 @@ def test_all_logits_at_once_give_the_same(name: str, chunk: int) -> None:
     scoring, table = SCORINGS[name], make_table()
     features, dense_features = some_features().requires_grad_(), some_features().requires_grad_()
     dense_rows = table.rows.clone().requires_grad_()
-    softmax_loss(*table.scores(GlobalBatch(features, LABELS), scoring)).backward()
-    softmax_loss(*scoring.scores(dense_features, LABELS, dense_rows)).backward()
+    softmax_loss(*table.scores(GlobalBatch(features, LABELS), scoring)).sum().backward()
+    softmax_loss(*scoring.scores(dense_features, LABELS, dense_rows)).sum().backward()
     assert_close(features.grad, dense_features.grad)
     before = table.rows.clone()
     table.step(1.0)
@@ -99,11 +99,11 @@ def test_all_logits_at_once_give_the_same(name: str, chunk: int) -> None:
 def test_gradients_of_several_batches_are_added_up(chunk: int) -> None:
     together, apart = make_table(), make_table()
     features = some_features()
-    loss = softmax_loss(*together.scores(GlobalBatch(features.clone().requires_grad_(), LABELS), Scoring()))
+    loss = softmax_loss(*together.scores(GlobalBatch(features.clone().requires_grad_(), LABELS), Scoring())).sum()
     loss.backward()
     for part in (slice(0, 4), slice(4, 8)):
         batch = GlobalBatch(features[part].clone().requires_grad_(), LABELS[part])
-        softmax_loss(*apart.scores(batch, Scoring())).backward()
+        softmax_loss(*apart.scores(batch, Scoring())).sum().backward()
     together.step(0.3)
     apart.step(0.3)
     assert_close(apart.rows, together.rows)
@@ -111,7 +111,7 @@ def test_gradients_of_several_batches_are_added_up(chunk: int) -> None:
 
 def test_a_step_forgets_what_it_applied(chunk: int) -> None:
     table = make_table()
-    softmax_loss(*table.scores(GlobalBatch(some_features().requires_grad_(), LABELS), Scoring())).backward()
+    softmax_loss(*table.scores(GlobalBatch(some_features().requires_grad_(), LABELS), Scoring())).sum().backward()
     table.step(0.1)
     after = table.rows.clone()
     table.step(0.1)
@@ -132,7 +132,7 @@ def test_all_rows_of_a_class_count_where_sizes_matter(monkeypatch: pytest.Monkey
 def test_of_equal_rows_of_a_class_only_one_moves(sharded: bool) -> None:
     """Else they would stay equal for ever."""
     table = (ShardedClassifier if sharded else ReplicatedClassifier)(NUM_CLASSES, DIM, **options(3) | {"init_std": 0.0})
-    softmax_loss(*table.scores(GlobalBatch(some_features().requires_grad_(), LABELS), Scoring())).backward()
+    softmax_loss(*table.scores(GlobalBatch(some_features().requires_grad_(), LABELS), Scoring())).sum().backward()
     table.step(1.0)
     assert ((table.rows != 0).any(2).sum(1) == 1).all()
 
@@ -157,7 +157,7 @@ def test_opposite_equal_and_zero_rows_give_finite_cosines_and_gradients(
     scoring = Scoring(unit_rows=True, reduction=reduction, negatives=lambda values, targets: 64.0 * values)
     targets, negatives = table.scores(GlobalBatch(features.requires_grad_(), LABELS), scoring)
     assert_close(targets[[0, 1, 3]], torch.tensor([1.0, -1.0, 0.0]))
-    (softmax_loss(64.0 * targets, negatives) + negatives.sum()).backward()
+    (softmax_loss(64.0 * targets, negatives).sum() + negatives.sum()).backward()
     table.step(1e-3)
     assert all(bool(torch.isfinite(tensor).all()) for tensor in (targets, negatives, features.grad, table.rows))
 
@@ -169,7 +169,7 @@ def test_extreme_logits_stay_finite(scale: float, reduction: type[NegativesReduc
     targets, negatives = table.scores(GlobalBatch(features, LABELS), Scoring(reduction=reduction))
     logits = features @ make_table().rows.T
     if reduction is LogSumExp:
-        loss, expected = softmax_loss(targets, negatives), F.cross_entropy(logits, LABELS, reduction="sum")
+        loss, expected = softmax_loss(targets, negatives).sum(), F.cross_entropy(logits, LABELS, reduction="sum")
     else:
         loss, expected = negatives.sum(), F.softplus(logits).sum() - F.softplus(targets).sum()
     loss.backward()
@@ -195,7 +195,7 @@ def test_without_negatives_there_is_no_loss_and_nothing_moves(
     table, features = kind(num_classes, DIM, **options()), some_features().requires_grad_()
     before = table.state()["classifier"].clone()
     targets, negatives = table.scores(GlobalBatch(features, LABELS.clamp_max(num_classes - 1)), scoring)
-    loss = negatives.sum() if scoring.reduction is SoftplusSum else softmax_loss(targets, negatives)
+    loss = negatives.sum() if scoring.reduction is SoftplusSum else softmax_loss(targets, negatives).sum()
     loss.backward()
     table.step(0.1)
     assert loss == 0.0
@@ -222,7 +222,7 @@ def test_a_step_leaves_nothing_behind(reduction: type[NegativesReduction], bias:
     for _ in range(2):
         batch = GlobalBatch(some_features().requires_grad_(), LABELS.clone())
         alive.append(weakref.ref(batch.labels_B))
-        loss = softmax_loss(*table.scores(batch, scoring))
+        loss = softmax_loss(*table.scores(batch, scoring)).sum()
         loss.backward()
         table.step(0.1)
         del batch, loss
