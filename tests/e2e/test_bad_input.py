@@ -91,6 +91,7 @@ def test_manifest_of_other_tars(tiny_config, dataset, tmp_path, capfd):
         (("--trainer.strategy", "fsdp"), "must be auto or one of ddp, fsdp2"),
         (("--trainer.logger", "true"), "has no effect"),
         (("--model.objective.center", "null"), "objective.mml needs"),
+        (("--model.objective.triplet", "{}"), "set data.images_per_identity to 2 or more"),
         (("--model.backbone.name", "resnet10x"), "did you mean"),
         (("--run_dir", "/proc/nowhere"), "cannot be written"),
         (("--data.train", "/nowhere"), "/nowhere/manifest.json is missing"),
