@@ -21,9 +21,9 @@ def contrastive_loss(pairs: Pairs, margin: float | Tensor) -> tuple[Costs, Costs
         Hadsell et al., "Dimensionality Reduction by Learning an Invariant Mapping", CVPR 2006, equation 4. The L2 form
         of the verification signal of DeepID2 (Sun et al., NeurIPS 2014) is the same, at a margin that is re-estimated.
     """
-    positive = 0.5 * pairs.squares_BG[pairs.is_positive_BG]
-    negative = 0.5 * F.relu(margin - distances_of(pairs.squares_BG[pairs.is_negative_BG])).square()
-    return Costs.of(positive), Costs.of(negative)
+    positive_BG = 0.5 * pairs.squares_BG
+    negative_BG = 0.5 * F.relu(margin - distances_of(pairs.squares_BG)).square()
+    return Costs.of(positive_BG, pairs.is_positive_BG), Costs.of(negative_BG, pairs.is_negative_BG)
 
 
 @torch.no_grad()

@@ -18,6 +18,6 @@ def marginal_loss(pairs: Pairs, threshold: float, margin: float) -> Costs:
         Deng et al., "Marginal Loss for Deep Face Recognition", CVPR workshops 2017. The form and both constants are
         not verified against the paper; see docs/losses.md.
     """
-    positive = F.relu(margin - (threshold - pairs.squares_BG[pairs.is_positive_BG]))
-    negative = F.relu(margin + (threshold - pairs.squares_BG[pairs.is_negative_BG]))
-    return Costs.of(torch.cat([positive, negative]))
+    nearness_BG = threshold - pairs.squares_BG
+    costs_BG = F.relu(margin - torch.where(pairs.is_positive_BG, nearness_BG, -nearness_BG))
+    return Costs.of(costs_BG, pairs.is_positive_BG | pairs.is_negative_BG)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lightning_face.losses.at_once import rows_at_once
 
-# Shapes: B samples of a rank, G of the global batch, D embedding dimension, N pairs or triplets.
+# Shapes: B samples of a rank, G of the global batch, D embedding dimension.
 
 
 class _SquaredDistances(torch.autograd.Function):
@@ -86,7 +86,7 @@ class Costs:
     counts: Tensor
 
     @classmethod
-    def of(cls, costs_N: Tensor) -> "Costs":
-        """Add up single costs."""
-        num_active = costs_N.detach().count_nonzero()
-        return cls(costs_N.sum(), torch.stack([torch.full_like(num_active, len(costs_N)), num_active]))
+    def of(cls, costs: Tensor, is_meant: Tensor) -> "Costs":
+        """Add up those of the costs that are meant; by a mask, since for a list a GPU would have to be waited for."""
+        costs = costs.masked_fill(~is_meant, 0.0)
+        return cls(costs.sum(), torch.stack([is_meant.sum(), costs.detach().count_nonzero()]))

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from lightning_face.losses.pairs import Costs, Pairs, distances_of
 
-# Shapes: B anchors, G samples of the global batch, N triplets or pairs of an anchor and a positive.
+# Shapes: B anchors, G samples of the global batch, N pairs of an anchor and a positive.
 
 Mining = Literal["semi_hard", "hardest_negative", "batch_hard", "batch_all"]
 
@@ -33,34 +33,34 @@ def triplet_loss(pairs: Pairs, mining: Mining, *, margin: float | None, squared:
         last two and the soft margin, not squared.
     """
     distances_BG = pairs.squares_BG if squared else distances_of(pairs.squares_BG)
-    excess_N = _MINERS[mining](distances_BG, pairs.is_positive_BG, pairs.is_negative_BG)
-    return Costs.of(F.softplus(excess_N) if margin is None else F.relu(excess_N + margin))
+    excess, is_chosen = _MINERS[mining](distances_BG, pairs.is_positive_BG, pairs.is_negative_BG)
+    return Costs.of(F.softplus(excess) if margin is None else F.relu(excess + margin), is_chosen)
 
 
-def _semi_hard(distances_BG: Tensor, is_positive_BG: Tensor, is_negative_BG: Tensor) -> Tensor:
+# Each returns d(a, p) - d(a, n) of candidates, of any shape, and which of them are the chosen triplets. Conditions are
+# written so that nan is not kept out: the loss must show it.
+
+
+def _semi_hard(distances_BG: Tensor, is_positive_BG: Tensor, is_negative_BG: Tensor) -> tuple[Tensor, Tensor]:
     anchors_N, positives_N = is_positive_BG.nonzero(as_tuple=True)
     to_positive_N, to_others_NG = distances_BG[anchors_N, positives_N], distances_BG[anchors_N]
-    # Written so that nan is not kept out: the loss must show it.
     is_farther_NG = is_negative_BG[anchors_N] & ~(to_others_NG <= to_positive_N.unsqueeze(1))
-    exists_N = is_farther_NG.any(1)
-    return (to_positive_N - _nearest(to_others_NG, is_farther_NG))[exists_N]
+    return to_positive_N - _nearest(to_others_NG, is_farther_NG), is_farther_NG.any(1)
 
 
-def _hardest_negative(distances_BG: Tensor, is_positive_BG: Tensor, is_negative_BG: Tensor) -> Tensor:
-    is_positive_BG = is_positive_BG & is_negative_BG.any(1, keepdim=True)
-    return (distances_BG - _nearest(distances_BG, is_negative_BG).unsqueeze(1))[is_positive_BG]
+def _hardest_negative(distances_BG: Tensor, is_positive_BG: Tensor, is_negative_BG: Tensor) -> tuple[Tensor, Tensor]:
+    nearest_B1 = _nearest(distances_BG, is_negative_BG).unsqueeze(1)
+    return distances_BG - nearest_B1, is_positive_BG & is_negative_BG.any(1, keepdim=True)
 
 
-def _batch_hard(distances_BG: Tensor, is_positive_BG: Tensor, is_negative_BG: Tensor) -> Tensor:
-    exists_B = is_positive_BG.any(1) & is_negative_BG.any(1)
+def _batch_hard(distances_BG: Tensor, is_positive_BG: Tensor, is_negative_BG: Tensor) -> tuple[Tensor, Tensor]:
     farthest_B = -_nearest(-distances_BG, is_positive_BG)
-    return (farthest_B - _nearest(distances_BG, is_negative_BG))[exists_B]
+    return farthest_B - _nearest(distances_BG, is_negative_BG), is_positive_BG.any(1) & is_negative_BG.any(1)
 
 
-def _batch_all(distances_BG: Tensor, is_positive_BG: Tensor, is_negative_BG: Tensor) -> Tensor:
+def _batch_all(distances_BG: Tensor, is_positive_BG: Tensor, is_negative_BG: Tensor) -> tuple[Tensor, Tensor]:
     anchors_N, positives_N = is_positive_BG.nonzero(as_tuple=True)
-    excess_NG = distances_BG[anchors_N, positives_N].unsqueeze(1) - distances_BG[anchors_N]
-    return excess_NG[is_negative_BG[anchors_N]]
+    return distances_BG[anchors_N, positives_N].unsqueeze(1) - distances_BG[anchors_N], is_negative_BG[anchors_N]
 
 
 def _nearest(distances_NG: Tensor, is_candidate_NG: Tensor) -> Tensor:

@@ -66,20 +66,20 @@ def global_features() -> Tensor:
     return torch.randn(GLOBAL_BATCH, DIM, generator=torch.Generator().manual_seed(4))
 
 
-def losses_of_rank() -> dict[tuple[str, str], dict[str, Any]]:
+def losses_of_rank(device: str = "cpu") -> dict[tuple[str, str], dict[str, Any]]:
     """One batch of each layout under each objective, as an engine makes it."""
     results = {}
     slots = slots_of(GLOBAL_BATCH, 1, 0, rank(), world_size())
     for key in [(name, layout) for name in CONFIGS for layout in LABELS]:
-        objective = Objective(CONFIGS[key[0]], num_classes=12, dim=DIM, seed=1, device=torch.device("cpu"))
-        leaf = global_features()[slots].requires_grad_()
-        loss = objective(leaf, torch.tensor(LABELS[key[1]])[slots])
+        objective = Objective(CONFIGS[key[0]], num_classes=12, dim=DIM, seed=1, device=torch.device(device))
+        leaf = global_features()[slots].to(device).requires_grad_()
+        loss = objective(leaf, torch.tensor(LABELS[key[1]])[slots].to(device))
         loss.total.backward()
         assert objective.gradients_are_finite()
         # Engines average over ranks: what reaches the backbone is the W-th part of each rank's gradient.
         values = {"total": loss.total.item(), **{name: value.item() for name, value in loss.terms.items()}}
         facts = {name: value.item() for name, value in loss.facts.items()}
-        results[key] = {"values": values, "facts": facts, "gradient": leaf.grad / world_size()}
+        results[key] = {"values": values, "facts": facts, "gradient": leaf.grad.cpu() / world_size()}
     return results
 
 
@@ -124,15 +124,19 @@ def expected_of(name: str, layout: str) -> dict[str, Any]:
     return {"values": {"total": float(total.detach()), **values}, "facts": facts, "gradient": features.grad}
 
 
-@pytest.mark.parametrize("num_ranks", [1, 2, 3])
-def test_ranks_equal_one_process(num_ranks: int) -> None:
-    results = run_ranks(losses_of_rank, num_ranks)
+def assert_equal_oracle(results: list[dict[tuple[str, str], dict[str, Any]]]) -> None:
+    """What all ranks returned, in rank order."""
     for key in results[0]:
         expected = expected_of(*key)
         for result in results:  # every rank reports the global values
             assert result[key]["values"] == pytest.approx(expected["values"], rel=1e-5, abs=0), key
             assert result[key]["facts"] == pytest.approx(expected["facts"], rel=1e-5), key
         assert_close(torch.cat([result[key]["gradient"] for result in results]), expected["gradient"])
+
+
+@pytest.mark.parametrize("num_ranks", [1, 2, 3])
+def test_ranks_equal_one_process(num_ranks: int) -> None:
+    assert_equal_oracle(run_ranks(losses_of_rank, num_ranks))
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -5,15 +5,38 @@ from types import ModuleType
 
 import pytest
 
-from lightning_face.losses import contrastive, marginal, pairs, range_loss, triplet
+from lightning_face.losses import (
+    center,
+    contrastive,
+    marginal,
+    minimum_margin,
+    pair_tiles,
+    pairs,
+    range_loss,
+    softmax,
+    triplet,
+)
 from tests.mutants import survivors
-from tests.unit.losses import test_contrastive, test_marginal, test_pairs, test_range_loss, test_triplet
+from tests.unit.losses import (
+    test_center,
+    test_contrastive,
+    test_marginal,
+    test_minimum_margin,
+    test_pairs,
+    test_range_loss,
+    test_softmax,
+    test_triplet,
+)
 
 CHECKS = {
+    center: test_center.check,
     contrastive: test_contrastive.check,
     marginal: test_marginal.check,
+    minimum_margin: test_minimum_margin.check,
+    pair_tiles: test_minimum_margin.check_tiles,
     pairs: test_pairs.check,
     range_loss: test_range_loss.check,
+    softmax: test_softmax.check,
     triplet: test_triplet.check,
 }
 

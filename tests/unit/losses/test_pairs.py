@@ -23,7 +23,7 @@ def check(module: ModuleType) -> None:
     weights = torch.arange(50.0, dtype=torch.float64).view(5, 10)
     slow = sum(weights[i - 3, j] * square(features[i], features[j]) for i in range(3, 8) for j in range(10))
     assert_value_and_gradient((weights * some.squares_BG).sum(), slow, features, features)
-    costs = module.Costs.of(torch.tensor([0.0, 2.0, 0.5]))
+    costs = module.Costs.of(torch.tensor([0.0, 2.0, 0.5, 7.0, torch.nan]), torch.tensor([1, 1, 1, 0, 0]).bool())
     assert costs.total == 2.5 and costs.counts.tolist() == [3, 2]
     squares = torch.tensor([0.0, 4.0, 9.0], requires_grad=True)
     module.distances_of(squares).sum().backward()
@@ -67,5 +67,5 @@ def test_distance_of_equal_features_is_0_and_so_is_its_gradient() -> None:
 
 
 def test_nan_counts_as_a_cost() -> None:
-    costs = pairs.Costs.of(torch.tensor([0.0, torch.nan]))
+    costs = pairs.Costs.of(torch.tensor([0.0, torch.nan]), torch.tensor([True, True]))
     assert costs.total.isnan() and costs.counts.tolist() == [2, 1]
