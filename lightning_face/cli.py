@@ -74,6 +74,7 @@ class FaceCLI(LightningCLI):
     def before_fit(self) -> None:
         """Everything that can be wrong is found here, in one process, before ranks are started."""
         self.datamodule.check_batch(self.trainer.world_size, self.trainer.accumulate_grad_batches)
+        self.datamodule.check_pairs(self.trainer.accumulate_grad_batches, self.model.objective_config.pair_losses)
         self._callback(Verification).read_pairs(self.datamodule)
         self.trainer.saved_options = kept_options(self._options())
         self._choose(last_intact, partial(self._begin, is_given=bool(self._option("ckpt_path"))))

@@ -103,12 +103,11 @@ class FaceModule(LightningModule):
 
     def setup(self, stage: str) -> None:
         """Make the class tables: after the process group exists, before the engine wraps the module."""
-        if stage == "fit" and self.objective_config.mml is not None and self.trainer.accumulate_grad_batches > 1:
-            rank_zero_info(
-                "MML is no sum over samples: with accumulation it sees the classes of each micro-batch alone"
-            )
         if stage != "fit":
             return
+        no_sums = [name for name in self.objective_config.terms if name not in ("softmax", "center")]
+        if no_sums and self.trainer.accumulate_grad_batches > 1:
+            rank_zero_info(f"no sums over samples, so of each micro-batch alone: {', '.join(no_sums)}")
         data = self.trainer.datamodule
         check_same_on_all_ranks({"training data": data.position.manifest_hash})
         # Containers of GPU vendors preset TF32: 10 bits of the distances between centers would be left.

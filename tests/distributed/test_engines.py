@@ -1,6 +1,7 @@
 """Promises P1, P5 and P6: under every engine, ranks end where one process and a plain loop over the equations end."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,11 @@ from lightning_face.data.augment import augment, normalise
 from lightning_face.data.faces import BatchRequest
 from lightning_face.engines.choice import whole_weights
 from lightning_face.objectives.center import CenterConfig
+from lightning_face.objectives.contrastive import ContrastiveConfig
 from lightning_face.objectives.minimum_margin import MinimumMarginConfig
 from lightning_face.objectives.objective import Objective, ObjectiveConfig
 from lightning_face.objectives.softmax import SoftmaxConfig
+from lightning_face.objectives.triplet import TripletConfig
 from lightning_face.optim.row_config import RowOptimizerConfig
 from lightning_face.tables.placement import Placement
 from tests.engine_runs import (
@@ -53,8 +56,13 @@ OBJECTIVES = {
     "sharded": make_objective("sharded"),
     # AdamW's default eps, next to gradients of classes that hardly score, would make a step of a rounding error.
     "sampled": make_objective("sharded", sample_rate=0.5, optimizer=RowOptimizerConfig(kind="adamw", eps=1e-3)),
-    "batch_vs_all": make_objective("sharded", mml={"scope": "batch_vs_all"}),
-    "all in mode B": make_objective("sharded", mml={"scope": "all", "mode": "B", "center_rate": 0.05}),
+    "batch_vs_all": replace(
+        make_objective("sharded", mml={"scope": "batch_vs_all"}), contrastive=ContrastiveConfig(normalise=False)
+    ),
+    "all in mode B": replace(
+        make_objective("sharded", mml={"scope": "all", "mode": "B", "center_rate": 0.05}),
+        triplet=TripletConfig(mining="batch_hard", margin=None),
+    ),
 }
 
 

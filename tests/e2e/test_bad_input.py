@@ -95,6 +95,7 @@ def test_manifest_of_other_tars(tiny_config, dataset, tmp_path, capfd):
             ("--model.objective.softmax.head", "ArcFace", "--model.objective.softmax.head.margin_rad", 28.6),
             "softmax.head.margin_rad must be in [0, pi/2], in radians, got 28.6",
         ),
+        (("--model.objective.triplet", "{}"), "set data.images_per_identity to 2 or more"),
         (("--model.backbone.name", "resnet10x"), "did you mean"),
         (("--run_dir", "/proc/nowhere"), "cannot be written"),
         (("--data.train", "/nowhere"), "/nowhere/manifest.json is missing"),

@@ -1,4 +1,4 @@
-"""The class tables on one GPU, by the bodies of the tests of many ranks: there they run on the CPU."""
+"""Class tables and losses over pairs on one GPU, by the bodies of the tests of many ranks: there they run on CPUs."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,6 +18,7 @@ from lightning_face.objectives.softmax import SoftmaxConfig
 from lightning_face.optim.row_config import RowOptimizerConfig, RowOptimizerKind
 from lightning_face.tables.placement import Placement
 from tests.distributed import test_minimum_margin_scopes as scopes
+from tests.distributed import test_pair_losses as pair_losses
 from tests.distributed import test_sampled_softmax as sampled
 from tests.distributed import test_world_size_invariance as invariance
 from tests.oracle import assert_close
@@ -114,3 +115,8 @@ def test_the_backend_knows_every_collective_of_the_tables(group: torch.device, d
         moved = torch.zeros_like(rows)
         collective(moved, rows)
         assert torch.equal(moved, rows)
+
+
+@pytest.mark.parametrize(("device", "backend"), [ON_CUDA])
+def test_losses_over_pairs(group: torch.device) -> None:
+    pair_losses.assert_equal_oracle([pair_losses.losses_of_rank(group.type)])

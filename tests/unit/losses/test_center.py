@@ -1,5 +1,7 @@
 """Center loss and Wen's rule against the paper's equations, and a batch worked out by hand."""
 
+from types import ModuleType
+
 import pytest
 import torch
 
@@ -11,6 +13,20 @@ def example() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(2)
     features, centers = torch.randn(7, 3, generator=generator), torch.randn(5, 3, generator=generator)
     return features, torch.tensor([1, 3, 1, 1, 0, 3, 1]), centers
+
+
+def check(module: ModuleType) -> None:
+    features, labels, centers = example()
+    features.requires_grad_()
+    loss = module.center_loss(features, centers[labels])
+    assert_close(loss, center_sum(features.double(), labels, centers.double()))
+    (gradient,) = torch.autograd.grad(loss, features)
+    assert_close(gradient, features - centers[labels])
+    classes, slots, counts = torch.unique(labels, return_inverse=True, return_counts=True)
+    sums = module.class_sums(features, slots, len(classes))
+    rows = module.moved_centers(centers[classes], sums, counts, 0.3)
+    expected = moved(centers.double(), [(features.double(), labels)], 0.3)
+    assert_close(rows, torch.stack(list(expected.values())))
 
 
 def test_value_equals_the_equation() -> None:
