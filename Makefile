@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 RUN := runs/quickstart
+TEST_WORKERS ?= 2
 
 .PHONY: quickstart check-quickstart test lint types clean
 
@@ -23,8 +24,8 @@ check-quickstart: quickstart  ## the quickstart's network must decide 90 % of th
 	$(BIN)/python -c 'import json; figures = json.load(open("$(RUN)/result.json"))["verification"]["held_out"]; \
 	print("accuracy", figures["accuracy"]); assert figures["accuracy"] >= 0.9'
 
-test: $(VENV)/installed  ## the tests
-	$(BIN)/python -m pytest
+test: $(VENV)/installed  ## the tests; one thread a process, since ranks are processes
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup --durations=25
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -5,8 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.cases import CENTERS, CENTERS_MML, CLASSIFIER, OWN
+from benchmarks.cases import CENTERS, CENTERS_MML, CLASSIFIER, MML_VS_ALL, OWN
 from benchmarks.measuring import Measurement
+
+_BYTES_PER_CLASS = {CLASSIFIER: 4200, CENTERS: 2100}
+_OVER_DENSE = {CLASSIFIER: 1.25, CENTERS_MML: 0.01, MML_VS_ALL: 0.5}
+_LARGE = 100_000
+"""Classes from which on time is promised: `auto` keeps smaller tables replicated."""
 
 
 @dataclass(frozen=True)
@@ -53,35 +58,34 @@ def fit(x: Sequence[float], y: Sequence[float]) -> Line:
 
 
 def laws(measurements: Sequence[Measurement]) -> dict[str, Line]:
-    """Step time over C / W, and bytes exchanged over C at the largest W, of each case with two sizes or more."""
+    """Step time over C / W, bytes exchanged and peak memory over C at the largest W, of cases with several sizes."""
     found: dict[str, Line] = {}
     most_ranks = max(m.num_ranks for m in measurements)
     for name in OWN:
         own = [m for m in measurements if m.name == name]
-        per_rank = [m.num_classes / m.num_ranks for m in own]
-        if len(set(per_rank)) > 1:
+        if len({m.num_classes for m in own}) > 1:
+            per_rank = [m.num_classes / m.num_ranks for m in own]
             found[f"{name}: s over C / W"] = fit(per_rank, [m.fastest_seconds for m in own])
-        spread = [m for m in own if m.num_ranks == most_ranks > 1]
+        spread = [m for m in own if m.num_ranks == most_ranks]
         if len(spread) > 1:
-            exchanged = [m.exchanged_bytes for m in spread]
-            found[f"{name}: bytes exchanged over C"] = fit([m.num_classes for m in spread], exchanged)
+            classes = [m.num_classes for m in spread]
+            found[f"{name}: bytes in a step over C"] = fit(classes, [m.peak_bytes for m in spread])
+            if most_ranks > 1:
+                found[f"{name}: bytes exchanged over C"] = fit(classes, [m.exchanged_bytes for m in spread])
     return found
 
 
 def targets(measurements: Sequence[Measurement]) -> list[Target]:
-    """What the largest size says about the project's targets, with one rank and with most."""
+    """What the measurements say about the targets: of memory at the largest size, of time where tables are large."""
     largest = max(m.num_classes for m in measurements)
     found = []
     for m in measurements:
-        if m.num_classes < largest or m.name not in OWN:
-            continue
         per_class = m.held_bytes * m.num_ranks / m.num_classes
-        if m.name == CLASSIFIER:
-            found.append(Target("classifier: MB in a step", m, m.peak_bytes / 1e6, 128))
-            found.append(Target("classifier: bytes per class / W", m, per_class, 4200))
-        if m.name == CENTERS:
-            found.append(Target("centers: bytes per class / W", m, per_class, 2100))
-        limit = {CLASSIFIER: 1.25, CENTERS_MML: 0.01}.get(m.name)
-        if limit is not None and m.over_dense is not None and m.num_ranks > 1:
-            found.append(Target(f"{m.name}: time over dense", m, m.over_dense, limit))
+        if m.name in OWN and m.num_classes == largest:
+            found.append(Target(f"{m.name}: MB in a step", m, m.peak_bytes / 1e6, 128))
+            if m.name in _BYTES_PER_CLASS:
+                found.append(Target(f"{m.name}: bytes per class / W", m, per_class, _BYTES_PER_CLASS[m.name]))
+        is_promised = m.name in _OVER_DENSE and m.num_classes >= _LARGE and m.num_ranks > 1
+        if is_promised and m.over_dense is not None:
+            found.append(Target(f"{m.name}: time over dense", m, m.over_dense, _OVER_DENSE[m.name]))
     return found

@@ -1,37 +1,45 @@
-"""A table on the terminal, a plot and a JSON of the measurements."""
+"""Tables in Markdown, a plot and a JSON of the measurements."""
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
 
 from benchmarks.cases import OWN, PEERS
 from benchmarks.laws import Line, Target
 from benchmarks.measuring import Measurement
 from lightning_face.evaluation.figures import save
 
-_COLOURS = dict(zip(OWN + PEERS, ("#0072B2", "#D55E00", "#009E73", "#333333", "#CC79A7", "#E69F00"), strict=True))
+_COLOURS = dict(
+    zip(
+        OWN + PEERS,
+        ("#0072B2", "#56B4E9", "#D55E00", "#009E73", "#7A5195", "#B8A9D9", "#333333", "#CC79A7", "#E69F00"),
+        strict=True,
+    )
+)
 
 _LEGEND = (
     "ms: median of the steps; least: the fastest; / dense: fastest over fastest dense softmax; kB: exchanged per step"
-    " and rank; MB: most alive at once in a step, beyond the tables; B/class: held per class by a rank between steps"
+    " and rank; MB: most alive at once in a step, beyond the tables; B/class: held per class by a rank between steps."
 )
 
 
-def print_report(
-    measurements: Sequence[Measurement], laws: Mapping[str, Line], targets: Sequence[Target], console: Console
-) -> None:
-    """Measurements, laws and targets as tables."""
-    costs = _table("case", "C", "W", "ms", "least", "/ dense", "kB", "MB", "B/class")
-    for m in measurements:
-        numbers = (
+class Sheet(NamedTuple):
+    """A table of text: the first column names things, the others are numbers."""
+
+    header: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+
+
+def sheets(measurements: Sequence[Measurement], laws: Mapping[str, Line], targets: Sequence[Target]) -> list[Sheet]:
+    """Measurements, laws and targets."""
+    costs = [
+        (
+            m.name,
             f"{m.num_classes:,}",
             str(m.num_ranks),
             f"{1e3 * m.seconds:,.1f}",
@@ -41,26 +49,41 @@ def print_report(
             f"{m.peak_bytes / 1e6:,.1f}",
             f"{m.held_bytes / m.num_classes:,.0f}",
         )
-        costs.add_row(m.name, *numbers)
-    growth = _table("law", "at 0", "per class", "R²")
-    for name, line in laws.items():
-        growth.add_row(name, f"{line.start:.4g}", f"{line.slope:.2e}", f"{line.explained:.3f}")
-    promises = _table("target", "C", "W", "measured", "at most", "")
-    for target in targets:
-        size = f"{target.measurement.num_classes:,}", str(target.measurement.num_ranks)
-        verdict = "" if target.is_met else "missed"
-        promises.add_row(target.name, *size, f"{target.value:,.4g}", f"{target.limit:,.4g}", verdict)
-    for table in (costs, growth, promises):
-        console.print(table)
-    console.print(_LEGEND)
+        for m in measurements
+    ]
+    growth = [(name, f"{line.start:.4g}", f"{line.slope:.2e}", f"{line.explained:.3f}") for name, line in laws.items()]
+    promises = [
+        (
+            target.name,
+            f"{target.measurement.num_classes:,}",
+            str(target.measurement.num_ranks),
+            f"{target.value:,.4g}",
+            f"{target.limit:,.4g}",
+            "met" if target.is_met else "missed",
+        )
+        for target in targets
+    ]
+    return [
+        Sheet(("case", "C", "W", "ms", "least", "/ dense", "kB", "MB", "B/class"), costs),
+        Sheet(("law", "at 0", "per class", "R²"), growth),
+        Sheet(("target", "C", "W", "measured", "at most", "verdict"), promises),
+    ]
 
 
-def _table(first: str, *numbers: str) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column(first, no_wrap=True)
-    for name in numbers:
-        table.add_column(name, justify="right", no_wrap=True)
-    return table
+def markdown(report: Sequence[Sheet]) -> str:
+    """For the terminal and for docs/benchmarks.md."""
+    return "\n\n".join([*(_table(sheet) for sheet in report if sheet.rows), _LEGEND]) + "\n"
+
+
+def _table(sheet: Sheet) -> str:
+    widths = [max(3, *map(len, column)) for column in zip(sheet.header, *sheet.rows, strict=True)]
+    align = [str.ljust, *[str.rjust] * (len(widths) - 1)]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    cells = [
+        [place(cell, width) for place, cell, width in zip(align, row, widths, strict=True)]
+        for row in (sheet.header, rule, *sheet.rows)
+    ]
+    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
 
 
 def write_json(

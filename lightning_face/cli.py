@@ -3,27 +3,21 @@
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
-from pytorch_lightning.utilities.rank_zero import rank_zero_info, rank_zero_only
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from lightning_face.callbacks.checkpointing import Checkpointing
 from lightning_face.callbacks.plots import Plots
 from lightning_face.callbacks.predictions import Predictions
 from lightning_face.callbacks.summary import Summary
 from lightning_face.callbacks.verification import Verification
-from lightning_face.checkpoint.directory import (
-    DENSE_FILE,
-    best_intact,
-    check_intact,
-    describe,
-    last_intact,
-    list_checkpoints,
-    name_of,
-)
+from lightning_face.checkpoint.choice import best_intact, check_intact, last_intact
+from lightning_face.checkpoint.directory import DENSE_FILE, describe, list_checkpoints, name_of
 from lightning_face.checkpoint.exported import Exported
 from lightning_face.commands import COMMANDS
 from lightning_face.data.datamodule import FaceDataModule
@@ -80,16 +74,12 @@ class FaceCLI(LightningCLI):
     def before_fit(self) -> None:
         """Everything that can be wrong is found here, in one process, before ranks are started."""
         self.datamodule.check_batch(self.trainer.world_size, self.trainer.accumulate_grad_batches)
+        self.datamodule.check_pairs(self.trainer.accumulate_grad_batches, self.model.objective_config.pair_losses)
         self._callback(Verification).read_pairs(self.datamodule)
         self.trainer.saved_options = kept_options(self._options())
-        given = self._option("ckpt_path")
-        checkpoint = self._chosen_checkpoint(last_intact)
-        if checkpoint is None and self.model.init_from is not None:
+        self._choose(last_intact, partial(self._begin, is_given=bool(self._option("ckpt_path"))))
+        if self.model.init_from is not None and not self._option("ckpt_path"):
             Exported(Path(self.model.init_from)).load_into(self.model.backbone)
-        if given:
-            _check_nothing_is_given_up(self.trainer.run_dir, describe(Path(given)).step)
-        step = self._check_resumable(checkpoint) if checkpoint is not None else 0
-        self._cut_metrics(step)
         self._record_config()
 
     def before_validate(self) -> None:
@@ -107,12 +97,7 @@ class FaceCLI(LightningCLI):
         self._choose_for_evaluation()
 
     def _choose_for_evaluation(self) -> None:
-        run_dir = self.trainer.run_dir
-        checkpoint = self._chosen_checkpoint(best_intact)
-        if checkpoint is None:
-            raise CheckpointError(f"{run_dir} has no checkpoint to evaluate: run `fit` first, or give --ckpt_path")
-        check_same_options(checkpoint, kept_options(self._options()), only=("model.backbone", "data.image_size"))
-        check_engine_can_load(checkpoint, describe(checkpoint), self.trainer.engine, self.trainer.world_size)
+        self._choose(best_intact, self._check_evaluable)
         if self.subcommand != "predict":
             self._callback(Verification).read_pairs(self.datamodule)
             if not self.datamodule.verification:
@@ -120,18 +105,41 @@ class FaceCLI(LightningCLI):
                     "there is nothing to verify: set data.verification, e.g."
                     " --data.verification '{lfw: FOLDER}', to a folder made by `python -m data_prep pairs`"
                 )
-        rank_zero_info(f"evaluating {checkpoint}")
 
-    def _chosen_checkpoint(self, default: Callable[[Path], Path | None]) -> Path | None:
-        """`--ckpt_path` if given, else the run's own; tell Lightning the file inside the directory."""
+    def _choose(self, of_run: Callable[..., Path | None], check: Callable[[Path | None], None]) -> None:
+        """`--ckpt_path` if given, else the run's own; what is wrong with it by its looks is found here.
+
+        Once ranks have met, rank 0 reads it, and may choose one before it; all load that.
+        """
         given = self._option("ckpt_path")
-        if given:
-            check_intact(Path(given))
-        checkpoint = Path(given) if given else default(self.trainer.run_dir)
+
+        def chosen(*, every_byte: bool) -> Path | None:
+            if given:
+                check_intact(Path(given), every_byte=every_byte)
+            checkpoint = Path(given) if given else of_run(self.trainer.run_dir, every_byte=every_byte)
+            check(checkpoint)
+            return checkpoint
+
+        checkpoint = chosen(every_byte=False)
+        self.trainer.choose_checkpoint(partial(chosen, every_byte=True))
         if checkpoint is not None:
             self.config_init[str(self.subcommand)]["ckpt_path"] = str(checkpoint / DENSE_FILE)
             self.config_init[str(self.subcommand)]["weights_only"] = True
-        return checkpoint
+
+    def _begin(self, checkpoint: Path | None, *, is_given: bool) -> None:
+        """Refuse what would mix two attempts in a folder; drop the metrics that will be made again."""
+        if checkpoint is not None and is_given:
+            _check_nothing_is_given_up(self.trainer.run_dir, describe(checkpoint).step)
+        self._cut_metrics(self._check_resumable(checkpoint) if checkpoint is not None else 0)
+
+    def _check_evaluable(self, checkpoint: Path | None) -> None:
+        """Refuse a run without checkpoints, and one of another network."""
+        if checkpoint is None:
+            raise CheckpointError(
+                f"{self.trainer.run_dir} has no checkpoint to evaluate: run `fit` first, or give --ckpt_path"
+            )
+        check_same_options(checkpoint, kept_options(self._options()), only=("model.backbone", "data.image_size"))
+        check_engine_can_load(checkpoint, describe(checkpoint), self.trainer.engine, self.trainer.world_size)
 
     def _check_resumable(self, checkpoint: Path) -> int:
         """Refuse what would not go on as the same run; the step to go on from."""
@@ -140,7 +148,6 @@ class FaceCLI(LightningCLI):
         position.resumed_from(description.position)
         check_engine_can_load(checkpoint, description, self.trainer.engine, self.trainer.world_size)
         check_same_options(checkpoint, self.trainer.saved_options)
-        rank_zero_info(f"{self.trainer.run_dir}: going on from {checkpoint}")
         return description.step
 
     def _cut_metrics(self, step: int) -> None:

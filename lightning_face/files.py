@@ -1,5 +1,6 @@
 """Files that are whole or absent: written beside, flushed to the disk, then renamed."""
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -49,3 +50,9 @@ def flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sha256_of(path: Path) -> str:
+    """Hexadecimal digest of a file, read a piece at a time."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,8 +1,8 @@
 """The LightningModule: images -> backbone -> features -> objective, and the order in which everything steps."""
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,14 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_info
 from torch import Tensor
 from torch.optim import Optimizer
 
-from lightning_face.checkpoint.directory import DESCRIPTION_FILE, describe, list_checkpoints
+from lightning_face.checkpoint.directory import describe, list_checkpoints
 from lightning_face.checkpoint.exported import Exported
+from lightning_face.checkpoint.failures import reading
 from lightning_face.checkpoint.progress import rebuilt_fit_loop
 from lightning_face.checkpoint.tables import check_shapes, load_tables
 from lightning_face.checkpoint.transfer import Transfer
 from lightning_face.data.faces import FaceBatch
-from lightning_face.distributed.agreement import check_same_on_all_ranks, gather_objects
+from lightning_face.distributed.agreement import check_same_on_all_ranks, gather_objects, on_every_rank
 from lightning_face.distributed.batchnorm import average_batchnorm_statistics
 from lightning_face.engines.fully_sharded import FullyShardedStrategy
 from lightning_face.engines.zero import ZeroStrategy
@@ -102,14 +103,15 @@ class FaceModule(LightningModule):
 
     def setup(self, stage: str) -> None:
         """Make the class tables: after the process group exists, before the engine wraps the module."""
-        if stage == "fit" and self.objective_config.mml is not None and self.trainer.accumulate_grad_batches > 1:
-            rank_zero_info(
-                "MML is no sum over samples: with accumulation it sees the classes of each micro-batch alone"
-            )
         if stage != "fit":
             return
-        self._check_ranks_agree()
+        no_sums = [name for name in self.objective_config.terms if name not in ("softmax", "center")]
+        if no_sums and self.trainer.accumulate_grad_batches > 1:
+            rank_zero_info(f"no sums over samples, so of each micro-batch alone: {', '.join(no_sums)}")
         data = self.trainer.datamodule
+        check_same_on_all_ranks({"training data": data.position.manifest_hash})
+        # Containers of GPU vendors preset TF32: 10 bits of the distances between centers would be left.
+        torch.set_float32_matmul_precision("highest")
         self.objective = Objective(
             self.objective_config,
             num_classes=self.num_classes,
@@ -136,14 +138,6 @@ class FaceModule(LightningModule):
         """Let the engine share the backbone out."""
         if isinstance(self.trainer.strategy, FullyShardedStrategy | ZeroStrategy):
             self.trainer.strategy.prepare(self.backbone)
-
-    def _check_ranks_agree(self) -> None:
-        """Before the first step: folders that are not shared would train another run on every node, unseen."""
-        checkpoint = self.trainer.ckpt_path
-        last = Path(checkpoint).with_name(DESCRIPTION_FILE).read_text() if checkpoint else "none"
-        digest = hashlib.sha256(last.encode()).hexdigest()[:12]
-        manifest = self.trainer.datamodule.position.manifest_hash
-        check_same_on_all_ranks({"checkpoint": f"{checkpoint} ({digest})", "training data": manifest})
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Features (B, D) of normalised images."""
@@ -220,8 +214,7 @@ class FaceModule(LightningModule):
         if self.trainer.state.fn != "fit" or self.trainer.ckpt_path is None:
             return
         directory = Path(self.trainer.ckpt_path).parent
-        check_shapes(describe(directory).tables, self.objective.shapes(), str(directory))
-        load_tables(directory, self.objective.state(), self.objective.held())
+        on_every_rank(reading(directory)(partial(self._load_tables, directory)))
         # Lightning restores the data after the model: its position is not there yet.
         data = self.trainer.datamodule
         position = data.position.resumed_from(checkpoint[type(data).__qualname__])
@@ -232,6 +225,11 @@ class FaceModule(LightningModule):
             steps_per_epoch=data.order.steps_per_epoch,
             accumulation=self.trainer.accumulate_grad_batches,
         )
+
+    def _load_tables(self, checkpoint: Path) -> None:
+        description = describe(checkpoint)
+        check_shapes(description.tables, self.objective.shapes(), str(checkpoint))
+        load_tables(checkpoint, description.files, self.objective.state(), self.objective.held())
 
     def _total_steps(self) -> int:
         """Optimizer steps of the whole run; Lightning's own estimate would start the data before it is resumed."""

@@ -1,6 +1,8 @@
 """Lightning's trainer, with checkpoints that hold the class tables and are whole or absent."""
 
 import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +11,27 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor
 
-from lightning_face.checkpoint.directory import DENSE_FILE, Description, files_under, make_partial, publish, seal
-from lightning_face.checkpoint.tables import save_tables, tables_file
+from lightning_face.checkpoint.directory import (
+    DENSE_FILE,
+    Description,
+    files_under,
+    make_partial,
+    partial_of,
+    publish,
+    seal,
+)
+from lightning_face.checkpoint.failures import writing
+from lightning_face.checkpoint.tables import save_tables
 from lightning_face.data.datamodule import FaceDataModule
 from lightning_face.data.manifest import IDENTITIES_FILE
-from lightning_face.distributed.agreement import any_rank, gather_objects
-from lightning_face.engines.choice import engine_of, held_weights, make_strategy
-from lightning_face.errors import ConfigError, NonFiniteLossError
+from lightning_face.distributed.agreement import any_rank, gather_objects, on_every_rank, on_rank_zero
+from lightning_face.engines.choice import check_engine_serves, engine_of, held_weights, make_strategy
+from lightning_face.engines.dense import DensePart
+from lightning_face.errors import ConfigError, FaceError, NonFiniteLossError
 from lightning_face.objectives.objective import Objective
+
+_MIXED = ("bf16", "bf16-mixed")
+"""Lightning's names for autocast to bfloat16."""
 
 
 def _is_finite(tensor: Tensor) -> bool:
@@ -41,10 +56,10 @@ def _refuse_what_breaks_the_promises(options: dict[str, Any]) -> None:
         if options.get(name):
             raise ConfigError(f"trainer.{name} is not supported, got {options[name]}; leave it out")
     precision = options.get("precision")
-    if precision not in (None, 32, "32", "32-true", "bf16", "bf16-mixed"):
+    if precision not in (None, 32, "32", "32-true", *_MIXED):
         raise ConfigError(
-            f"trainer.precision must be 32-true or bf16-mixed, got {precision}: loss scaling would not reach the class"
-            " tables"
+            f"trainer.precision must be 32-true or bf16-mixed, got {precision}: weights are float32, and float16's"
+            " loss scaling would not reach the class tables"
         )
 
 
@@ -52,7 +67,7 @@ class FaceTrainer(Trainer):
     """Trains a `FaceModule` on a `FaceDataModule`; see pytorch_lightning.Trainer for the arguments.
 
     Raises:
-        ConfigError: an argument that would break the exact order of data.
+        ConfigError: an argument that would break the exact order of data, or that the engine cannot serve.
     """
 
     datamodule: FaceDataModule
@@ -66,15 +81,13 @@ class FaceTrainer(Trainer):
         name = kwargs.get("strategy", "auto")
         if isinstance(name, str):
             on_cpu = kwargs.get("accelerator") == "cpu" or not torch.cuda.is_available()
-            kwargs["strategy"] = make_strategy(name, on_cpu=on_cpu)
+            mixed = kwargs.get("precision") in _MIXED
+            kwargs["strategy"] = make_strategy(name, on_cpu=on_cpu, mixed=mixed)
         super().__init__(*args, **kwargs)
+        self._checkpoint_connector: DensePart = DensePart(self)
         self.saved_options: dict[str, Any] = {}
         self.engine = engine_of(self.strategy)
-        if self.engine.startswith("deepspeed") and self.precision != "32-true":
-            raise ConfigError(
-                f"trainer.precision {self.precision} does not work with {self.engine}: its weights would be bf16 while"
-                " images are float32; use 32-true, or trainer.strategy fsdp2"
-            )
+        check_engine_serves(self.engine, kwargs)
         if isinstance(self.strategy, DDPStrategy):
             # Rank 0's BatchNorm statistics would overwrite the average over ranks that the module keeps.
             self.strategy._ddp_kwargs.setdefault("broadcast_buffers", False)
@@ -93,6 +106,10 @@ class FaceTrainer(Trainer):
     def run_dir(self) -> Path:
         """Where the run is written."""
         return Path(self.default_root_dir)
+
+    def choose_checkpoint(self, choose: Callable[[], Path | None]) -> None:
+        """Have rank 0 choose what all ranks load, once they have met; an error of `choose` ends all of them."""
+        self._checkpoint_connector.choose = choose
 
     def _check_finite_weights(self, checkpoint: Path) -> None:
         """Never replace a good checkpoint by a broken one; where a rank finds something, all stop here."""
@@ -117,39 +134,45 @@ class FaceTrainer(Trainer):
             filepath: the directory, a sibling of the run's other checkpoints.
             weights_only: as in Lightning.
             storage_options: as in Lightning.
+
+        Raises:
+            CheckpointError: on every rank, if one cannot write; the checkpoint before stays as it is.
+            NonFiniteLossError: on every rank, if weights are not finite.
         """
         final = Path(filepath)
         self._check_finite_weights(final)
-        partial = final.with_name(f".partial-{final.name}")
-        if self.is_global_zero:
-            make_partial(final.parent, final.name)
-        self.strategy.barrier("checkpoint begins")
-        super().save_checkpoint(partial / DENSE_FILE, bool(weights_only), storage_options)
-        every_rank = gather_objects(self._save_own_files(partial))
-        if self.is_global_zero:
-            description = Description(
-                step=self.global_step,
-                position=self.datamodule.position.state(),
-                tables=self._objective.shapes(),
-                options=self.saved_options,
-                engine=self.engine,
-                num_ranks=self.world_size,
-                files={name: file for files in every_rank for name, file in files.items()},
-            )
-            publish(partial, final, description)
-        self.strategy.barrier("checkpoint is complete")
+        try:
+            on_rank_zero(writing(final)(partial(make_partial, final)))
+            self._checkpoint_connector.save(final, bool(weights_only), storage_options)
+            own_files = on_every_rank(writing(final)(partial(self._save_own_files, partial_of(final))))
+            files = {name: file for of_rank in gather_objects(own_files) for name, file in of_rank.items()}
+            on_rank_zero(writing(final)(partial(publish, final, self._description(files))))
+        except FaceError:
+            if self.is_global_zero:
+                # A disk that is full should not stay so.
+                shutil.rmtree(partial_of(final), ignore_errors=True)
+            raise
 
-    def _save_own_files(self, partial: Path) -> dict[str, dict[str, int | str]]:
+    def _description(self, files: dict[str, dict[str, int | str]]) -> Description:
+        return Description(
+            step=self.global_step,
+            position=self.datamodule.position.state(),
+            tables=self._objective.shapes(),
+            options=self.saved_options,
+            engine=self.engine,
+            num_ranks=self.world_size,
+            files=files,
+        )
+
+    def _save_own_files(self, folder: Path) -> dict[str, dict[str, int | str]]:
         """Write this rank's rows; describe all files that this rank has written."""
         held, tables = self._objective.held(), self._objective.state()
         own = tables if self.is_global_zero else {name: tables[name] for name in held}
-        if own:
-            save_tables(partial / tables_file(self.global_rank), own, held)
-        names = [tables_file(self.global_rank)] if own else []
+        names = save_tables(folder, self.global_rank, own, held) if own else []
         if self.is_global_zero:
             # One file, or DeepSpeed's folder of files from all ranks, which are written by now.
-            names += files_under(partial, DENSE_FILE)
+            names += files_under(folder, DENSE_FILE)
             # Whose rows they are: the dataset may be gone when they are exported.
-            shutil.copyfile(self.datamodule.identities_file, partial / IDENTITIES_FILE)
+            shutil.copyfile(self.datamodule.identities_file, folder / IDENTITIES_FILE)
             names.append(IDENTITIES_FILE)
-        return {name: seal(partial / name) for name in names}
+        return {name: seal(folder / name) for name in names}

@@ -218,7 +218,7 @@ def optimizer_of(config: RowOptimizerConfig, parameter: torch.nn.Parameter) -> t
 
 def assert_close(actual: Tensor | float, expected: Tensor | float, tolerance: float = 1e-5) -> None:
     """The largest difference is at most `tolerance` of the largest expected magnitude."""
-    actual, expected = (torch.as_tensor(value).detach().double() for value in (actual, expected))
+    actual, expected = (torch.as_tensor(value).detach().cpu().double() for value in (actual, expected))
     assert actual.shape == expected.shape
     difference, magnitude = (actual - expected).abs().max(), expected.abs().max()
     assert difference <= tolerance * magnitude, f"{float(difference):.2e} apart, magnitude {float(magnitude):.2e}"

@@ -6,15 +6,18 @@ are killed, since they may wait in a collective forever.
 
 import atexit
 import multiprocessing
+import os
 import pickle
 import tempfile
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import torch
 import torch.distributed as dist
@@ -102,6 +105,13 @@ def run_ranks(
         for worker in workers:
             worker.busy = worker.busy or fresh
         _put_back(workers)
+
+
+def torchrun() -> AbstractContextManager[Any]:
+    """In a rank: the environment in which Lightning finds the process group that the harness has made."""
+    numbers = {"RANK": dist.get_rank(), "LOCAL_RANK": dist.get_rank(), "WORLD_SIZE": dist.get_world_size()}
+    variables = {**numbers, "MASTER_ADDR": "-", "MASTER_PORT": 0}
+    return patch.dict(os.environ, {name: str(value) for name, value in variables.items()})
 
 
 def _take(num_workers: int) -> list[_Worker]:

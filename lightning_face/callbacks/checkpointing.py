@@ -1,6 +1,7 @@
 """When checkpoints are taken, and which are kept."""
 
 import time
+from functools import partial
 from typing import Any
 
 from pytorch_lightning import Callback
@@ -8,6 +9,8 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_info
 
 from lightning_face.callbacks.verification import MONITORED
 from lightning_face.checkpoint.directory import checkpoints_of, name_of, point, prune
+from lightning_face.checkpoint.failures import writing
+from lightning_face.distributed.agreement import on_rank_zero
 from lightning_face.errors import ConfigError
 from lightning_face.module import FaceModule
 from lightning_face.trainer import FaceTrainer
@@ -93,15 +96,15 @@ class Checkpointing(Callback):
 
     def _point_best(self, trainer: FaceTrainer, step: int) -> None:
         folder = checkpoints_of(trainer.run_dir)
-        if self._best_is_due and trainer.is_global_zero:
-            point(folder / "best", folder / name_of(step))
+        if self._best_is_due:
+            best = folder / name_of(step)
+            on_rank_zero(writing(folder)(partial(point, folder / "best", best)))
         self._best_is_due = False
 
     def _save(self, trainer: FaceTrainer, step: int) -> None:
         folder = checkpoints_of(trainer.run_dir)
         trainer.save_checkpoint(folder / name_of(step))
         self._point_best(trainer, step)
-        if trainer.is_global_zero:
-            prune(folder, self.keep)
+        on_rank_zero(writing(folder)(partial(prune, folder, self.keep)))
         self._saved_step, self._saved_at = step, time.monotonic()
         rank_zero_info(f"saved {folder / name_of(step)}")

@@ -1,6 +1,7 @@
 """Plots of the training itself: losses, and how far each center is from its nearest other center."""
 
 import csv
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,12 @@ from lightning_face.evaluation.figures import Figure, losses_figure, nearest_cen
 from lightning_face.evaluation.nearest_centers import nearest_center_distances
 from lightning_face.loggers import METRICS_FILE, show
 from lightning_face.module import FaceModule
-from lightning_face.objectives.minimum_margin import CLOSE_PAIRS, SMALLEST_DISTANCE
+from lightning_face.objectives.objective import ObjectiveConfig
 from lightning_face.tables.centers import Centers
 from lightning_face.trainer import FaceTrainer
 
-NO_LOSSES = {f"train/{name}" for name in ("learning_rate", CLOSE_PAIRS, SMALLEST_DISTANCE)}
-"""Columns of training that are not drawn among the losses."""
+LOSSES = {"train/loss", *(f"train/{term.name}" for term in fields(ObjectiveConfig))}
+"""Columns of the metrics that are drawn: the loss and its terms."""
 
 MAX_DISTANCES = 200_000_000
 """Distances computed for one plot of the nearest centers."""
@@ -80,6 +81,6 @@ def read_losses(path: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         rows = [row for row in csv.DictReader(file) if row.get("train/loss")]
     if not rows:
         return np.empty(0), {}
-    names = [name for name in rows[0] if name.startswith("train/") and name not in NO_LOSSES]
+    names = [name for name in rows[0] if name in LOSSES]
     series = {name.removeprefix("train/"): np.array([float(row[name] or "nan") for row in rows]) for name in names}
     return np.array([int(row["step"]) for row in rows]), series

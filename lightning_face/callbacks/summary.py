@@ -55,11 +55,9 @@ def _tables_line(objective: Objective) -> str:
         if tensor.ndim
     ]
     size = sum(tensor.numel() * tensor.element_size() for tensor in tables.values())
-    return f"{', '.join(parts)}; {size / 2**20:,.1f} MiB on rank 0"
+    return f"{', '.join(parts) or 'none'}; {size / 2**20:,.1f} MiB on rank 0"
 
 
 def _objective_line(pl_module: FaceModule) -> str:
-    config = pl_module.objective_config
-    terms = {"softmax": config.softmax, "center": config.center, "mml": config.mml}
-    parts = [f"{term.weight:g} x {name} ({term.reduction})" for name, term in terms.items() if term is not None]
-    return " + ".join(parts)
+    terms = pl_module.objective_config.terms
+    return " + ".join(f"{term.weight:g} x {name} ({term.reduction})" for name, term in terms.items())

@@ -8,23 +8,19 @@
 A checkpoint is written under another name and renamed when complete; `checkpoint.json` is its list of contents.
 """
 
-import hashlib
 import json
-import logging
 import os
 import shutil
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from lightning_face.errors import CheckpointError
-from lightning_face.files import flush, write_atomically
+from lightning_face.files import flush, sha256_of, write_atomically
 
 DENSE_FILE = "dense.ckpt"
 DESCRIPTION_FILE = "checkpoint.json"
 VERSION = 1
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -69,7 +65,7 @@ def name_of(step: int) -> str:
 def seal(path: Path) -> dict[str, int | str]:
     """Flush a written file to the disk; its length and sha256."""
     flush(path)
-    return {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+    return {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
 
 
 def files_under(folder: Path, name: str) -> list[str]:
@@ -79,8 +75,22 @@ def files_under(folder: Path, name: str) -> list[str]:
     return [path.relative_to(folder).as_posix() for path in files]
 
 
-def publish(partial: Path, final: Path, description: Description) -> None:
+def partial_of(final: Path) -> Path:
+    """Where a checkpoint is written before it is complete."""
+    return final.with_name(f".partial-{final.name}")
+
+
+def make_partial(final: Path) -> None:
+    """Make an empty directory to write a checkpoint in; removes what killed runs left behind."""
+    final.parent.mkdir(parents=True, exist_ok=True)
+    for left_over in final.parent.glob(".partial-*"):
+        shutil.rmtree(left_over)
+    os.mkdir(partial_of(final))
+
+
+def publish(final: Path, description: Description) -> None:
     """Describe a checkpoint whose files are all sealed, give it its name and make `last` point to it."""
+    partial = partial_of(final)
     write_atomically(partial / DESCRIPTION_FILE, json.dumps(asdict(description), indent=1).encode())
     _replace(final, partial)
     flush(final.parent)
@@ -89,7 +99,7 @@ def publish(partial: Path, final: Path, description: Description) -> None:
 
 def _replace(final: Path, partial: Path) -> None:
     """Give a directory its final name; a former one of that name stays whole until the new one can take its place."""
-    former = final.with_name(f".partial-former-{final.name}")
+    former = partial_of(final.with_name(f"former-{final.name}"))
     if final.exists():
         final.rename(former)
     partial.rename(final)
@@ -121,60 +131,18 @@ def describe(checkpoint: Path) -> Description:
         version = fields.get("version", VERSION)
         if version != VERSION:
             raise CheckpointError(f"{path} has version {version}, this program reads {VERSION}; choose another")
-        return Description(**fields)
+        description = Description(**fields)
+        leaving = [name for name in description.files if not _is_inside(name)]
+        if leaving:
+            raise ValueError(f"it names {leaving[0]!r}, outside of the checkpoint")
     except (ValueError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path} is damaged ({error}); choose another checkpoint") from error
-
-
-def check_intact(checkpoint: Path) -> Description:
-    """Compare every file with the description.
-
-    Raises:
-        CheckpointError: names the first file that is missing or differs.
-    """
-    description = describe(checkpoint)
-    for name, expected in description.files.items():
-        path = checkpoint / name
-        if not path.is_file():
-            raise CheckpointError(f"{checkpoint} is damaged: {name} is missing; choose another checkpoint")
-        if path.stat().st_size != expected["bytes"] or _sha256(path) != expected["sha256"]:
-            raise CheckpointError(f"{checkpoint} is damaged: {name} is not what was written; choose another checkpoint")
     return description
 
 
-def best_intact(run_dir: Path) -> Path | None:
-    """What `best` points to if it is whole, else the last one that is."""
-    best = (checkpoints_of(run_dir) / "best").resolve()
-    if best.exists():
-        try:
-            check_intact(best)
-        except CheckpointError as error:
-            _log.warning("%s; taking the last one", error)
-        else:
-            return best
-    return last_intact(run_dir)
-
-
-def last_intact(run_dir: Path) -> Path | None:
-    """The newest checkpoint that is whole; damaged ones are passed over with a warning. None if there are none.
-
-    Raises:
-        CheckpointError: there are some, and none is whole: starting anew would overwrite the run.
-    """
-    checkpoints = list_checkpoints(run_dir)
-    for checkpoint in reversed(checkpoints):
-        try:
-            check_intact(checkpoint)
-        except CheckpointError as error:
-            _log.warning("%s; trying the one before it", error)
-            continue
-        return checkpoint
-    if checkpoints:
-        raise CheckpointError(
-            f"none of the {len(checkpoints)} checkpoints in {checkpoints_of(run_dir)} is whole; restore one, or remove"
-            " them to start anew"
-        )
-    return None
+def _is_inside(name: str) -> bool:
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts
 
 
 def prune(folder: Path, keep: int) -> None:
@@ -185,18 +153,3 @@ def prune(folder: Path, keep: int) -> None:
             # Without its description it counts as incomplete from the first moment of its removal on.
             (checkpoint / DESCRIPTION_FILE).unlink(missing_ok=True)
             shutil.rmtree(checkpoint)
-
-
-def make_partial(folder: Path, name: str) -> Path:
-    """An empty directory to write a checkpoint in; removes what killed runs left behind."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for left_over in folder.glob(".partial-*"):
-        shutil.rmtree(left_over)
-    partial = folder / f".partial-{name}"
-    os.mkdir(partial)
-    return partial
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

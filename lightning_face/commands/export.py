@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lightning_face.checkpoint.directory import DESCRIPTION_FILE, Description, best_intact, check_intact, describe
+from lightning_face.checkpoint.choice import best_intact, check_intact
+from lightning_face.checkpoint.directory import DESCRIPTION_FILE, Description, describe
 from lightning_face.checkpoint.exported import BACKBONE, CENTERS, CLASSIFIER, MOVED_AT, Origin, write_exported
 from lightning_face.checkpoint.tables import load_tables
 from lightning_face.data.manifest import IDENTITIES_FILE
@@ -96,7 +97,7 @@ def _origin(checkpoint: Path, description: Description, identities: str) -> Orig
 
 def _whole_tables(checkpoint: Path, description: Description, names: tuple[str, ...]) -> dict[str, Tensor]:
     tables = {name: torch.empty(description.tables[name], dtype=_DTYPES[name]) for name in names}
-    load_tables(checkpoint, tables, held={})
+    load_tables(checkpoint, description.files, tables, held={})
     return tables
 
 

@@ -112,6 +112,21 @@ class FaceDataModule(LightningDataModule):
                 f" {per_micro_batch} samples (data.global_batch_size / trainer.accumulate_grad_batches)"
             )
 
+    def check_pairs(self, accumulation: int, wanted_by: list[str]) -> None:
+        """Raise ConfigError unless each micro-batch has several images of each of several identities.
+
+        Args:
+            accumulation: micro-batches per optimizer step.
+            wanted_by: terms of the loss that need them; nothing is checked where there are none.
+        """
+        per_identity = self.order.images_per_identity if isinstance(self.order, IdentityOrder) else 1
+        per_micro_batch = self.order.global_batch_size // accumulation
+        if wanted_by and not 1 < per_identity < per_micro_batch:
+            raise ConfigError(
+                f"objective.{wanted_by[0]} compares images of a person with one another and with others': set"
+                f" data.images_per_identity to 2 or more, below a micro-batch's {per_micro_batch} samples"
+            )
+
     def train_dataloader(self) -> DataLoader[FaceBatch]:
         """Micro-batches of this rank, from the position on."""
         assert self.trainer is not None

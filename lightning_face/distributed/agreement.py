@@ -1,11 +1,14 @@
-"""Checks that every rank is about to do the same thing."""
+"""Ranks agree before they go on: that they do the same thing, and that none of them has failed."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch.distributed as dist
 
 from lightning_face.distributed.world import rank, world_size
-from lightning_face.errors import ConfigError
+from lightning_face.errors import ConfigError, FaceError
+
+Result = TypeVar("Result")
 
 
 def gather_objects(value: Any) -> list[Any]:
@@ -20,6 +23,38 @@ def gather_objects(value: Any) -> list[Any]:
 def any_rank(condition: bool) -> bool:
     """Whether a condition holds on some rank; every rank calls, and receives the same answer."""
     return any(gather_objects(condition))
+
+
+def on_every_rank(work: Callable[[], Result]) -> Result:
+    """Do what may fail on one rank alone, such as writing a file; every rank calls, and all fail where one does.
+
+    Args:
+        work: without collectives: a rank that fails would leave the others in them.
+
+    Returns:
+        What `work` returns on this rank.
+
+    Raises:
+        FaceError: on every rank, if `work` raises one somewhere: that of the first such rank, which is named.
+        RuntimeError: on the others, if a rank meets anything else, which that rank itself raises.
+    """
+    own: Exception | None = None
+    try:
+        result = work()
+    except Exception as error:
+        own = error
+    failures = gather_objects(own if own is None or isinstance(own, FaceError) else RuntimeError(repr(own)))
+    if own is not None and not isinstance(own, FaceError):
+        raise own
+    for failed, failure in enumerate(failures):
+        if failure is not None:
+            raise type(failure)(f"{failure}" if world_size() == 1 else f"rank {failed}: {failure}") from own
+    return result
+
+
+def on_rank_zero(work: Callable[[], object]) -> None:
+    """Have rank 0 do something; see `on_every_rank`. No rank goes on before it is done."""
+    on_every_rank(lambda: work() if rank() == 0 else None)
 
 
 def check_same_on_all_ranks(facts: dict[str, str]) -> None:

@@ -1,6 +1,7 @@
 """Which engine trains the backbone, by the name that `trainer.strategy` takes."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy, Strategy
@@ -15,12 +16,13 @@ from lightning_face.errors import CheckpointError, ConfigError
 ENGINES = ("ddp", "fsdp2", "deepspeed_stage_1", "deepspeed_stage_2", "deepspeed_stage_3")
 
 
-def make_strategy(engine: str, *, on_cpu: bool) -> str | Strategy:
+def make_strategy(engine: str, *, on_cpu: bool, mixed: bool) -> str | Strategy:
     """What Lightning's trainer takes for an engine.
 
     Args:
         engine: auto, or one of ENGINES.
         on_cpu: whether the run is to use CPUs.
+        mixed: whether the precision is bf16-mixed; DeepSpeed asks, the others follow the trainer.
 
     Raises:
         ConfigError: another name.
@@ -31,7 +33,8 @@ def make_strategy(engine: str, *, on_cpu: bool) -> str | Strategy:
         return FullyShardedStrategy()
     if engine in ENGINES:
         stage = int(engine[-1])
-        return ZeroOnCpuStrategy(stage) if on_cpu else ZeroStrategy(stage)
+        kind = ZeroOnCpuStrategy if on_cpu else ZeroStrategy
+        return kind(stage, mixed=mixed)
     raise ConfigError(f"trainer.strategy must be auto or one of {', '.join(ENGINES)}, got {engine}")
 
 
@@ -50,6 +53,23 @@ def engine_of(strategy: Strategy) -> str:
     raise ConfigError(
         f"trainer.strategy {type(strategy).__name__} is not supported; it must be auto or one of {', '.join(ENGINES)}"
     )
+
+
+def check_engine_serves(engine: str, options: dict[str, Any]) -> None:
+    """Options of the trainer that an engine would pass over in silence, or refuse after ranks have started.
+
+    Raises:
+        ConfigError: one of them is set.
+    """
+    if options.get("sync_batchnorm") and engine != "ddp":
+        raise ConfigError(
+            f"trainer.sync_batchnorm has no effect with {engine}; leave it out, or set trainer.strategy to ddp"
+        )
+    if options.get("gradient_clip_algorithm") == "value" and engine.startswith("deepspeed"):
+        raise ConfigError(
+            f"trainer.gradient_clip_algorithm value does not work with {engine}, which clips by norm; leave it out, or"
+            " set trainer.strategy to ddp or fsdp2"
+        )
 
 
 def check_engine_can_load(checkpoint: Path, description: Description, engine: str, num_ranks: int) -> None:

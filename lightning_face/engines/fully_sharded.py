@@ -1,5 +1,7 @@
 """FSDP2 through Lightning."""
 
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,6 +12,9 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 from torch.utils._pytree import tree_map
+
+from lightning_face.checkpoint.failures import reading
+from lightning_face.distributed.agreement import on_every_rank
 
 
 def _whole(value: Any) -> Any:
@@ -51,7 +56,8 @@ class FullyShardedStrategy(ModelParallelStrategy):
 
         Lightning sets weights module by module, which has no effect on a backbone that is shared out as one.
         """
-        checkpoint: dict[str, Any] = torch.load(checkpoint_path, map_location="cpu", mmap=True, weights_only=True)
+        read = partial(torch.load, checkpoint_path, map_location="cpu", mmap=True, weights_only=True)
+        checkpoint: dict[str, Any] = on_every_rank(reading(Path(checkpoint_path).parent)(read))
         assert self.model is not None
         set_model_state_dict(self.model, checkpoint["state_dict"], options=StateDictOptions(full_state_dict=True))
         # None while a checkpoint is only evaluated.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pytorch_lightning.plugins.precision import DeepSpeedPrecision
 from pytorch_lightning.strategies import DeepSpeedStrategy
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -17,17 +18,41 @@ from torch.serialization import safe_globals
 _FORCED = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 
 
+class _InputsAsTheyAre(DeepSpeedPrecision):
+    """Lightning's rounds all that a batch holds, also the numbers that decide the augmentation."""
+
+    def convert_input(self, data: Any) -> Any:
+        """Leave it to autocast."""
+        return data
+
+
 class ZeroStrategy(DeepSpeedStrategy):
     """DeepSpeed's ZeRO.
 
     Args:
         stage: 1 shares out the optimizer state, 2 also gradients, 3 also parameters.
+        mixed: whether the module runs under autocast to bfloat16, as with the other engines: weights, gradients and
+            what ranks exchange stay float32.
     """
 
-    def __init__(self, stage: int) -> None:
-        # The size is for the log of DeepSpeed; Lightning would look for a batch sampler, which the exact order has not.
+    def __init__(self, stage: int, *, mixed: bool = False) -> None:
         self.stage = stage
-        super().__init__(stage=stage, logging_batch_size_per_gpu=1)
+        self._mixed = mixed
+        precision = _InputsAsTheyAre("bf16-mixed" if mixed else "32-true")
+        # The size is for the log of DeepSpeed; Lightning would look for a batch sampler, which the exact order has not.
+        super().__init__(stage=stage, logging_batch_size_per_gpu=1, precision_plugin=precision)
+        assert self.config is not None
+        # What Lightning takes bf16-mixed for: weights in bfloat16, with a copy in float32.
+        self.config["bf16"] = {"enabled": False}
+
+    def init_deepspeed(self) -> None:
+        """Have DeepSpeed run the module under autocast: one opened around its engine is closed inside of it.
+
+        Its option for that is set here since Lightning hands it on for training only, not for an evaluation.
+        """
+        super().init_deepspeed()
+        config = self.deepspeed_engine._config
+        config.torch_autocast_enabled, config.torch_autocast_dtype = self._mixed, torch.bfloat16
 
     def prepare(self, backbone: nn.Module) -> None:
         """DeepSpeed knows no channels-last weights; images keep their layout."""

@@ -44,6 +44,11 @@ def moved_centers(centers_UD: Tensor, sums_UD: Tensor, counts_U: Tensor, rate: f
 
 
 def class_sums(features_BD: Tensor, slots_B: Tensor, num_slots: int) -> Tensor:
-    """Add up the features of each class: row slots_B[i] of the (num_slots, D) result receives features_BD[i]."""
-    sums = torch.zeros((num_slots, features_BD.shape[1]), dtype=features_BD.dtype, device=features_BD.device)
-    return sums.index_add(0, slots_B, features_BD)
+    """Add up the features of each class: row slots_B[i] of the (num_slots, D) result receives features_BD[i].
+
+    Each class's samples are added in their order, one after the other: the same bits in every run and on every rank. A
+    GPU's `index_add` adds in any order.
+    """
+    sorted_BD = features_BD.index_select(0, slots_B.argsort(stable=True))
+    counts = torch.bincount(slots_B, minlength=num_slots)
+    return torch.segment_reduce(sorted_BD, "sum", lengths=counts, unsafe=True)  # the counts need no check

@@ -50,7 +50,7 @@ class MinimumMargin:
 
         The gradient is the whole one of these members, second places included; ranks share that by member too.
         """
-        for part in tiles(own, *self._batch.rows_RD.shape):
+        for part in tiles(own, self._batch.rows_RD):
             tile = self.add(self._batch[part], self._batch)
             if gradient and len(tile.close_K):
                 self.gradient_UD[part] += tile.first_gradient()

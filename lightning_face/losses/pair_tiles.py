@@ -10,15 +10,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lightning_face.losses.at_once import rows_at_once
+
 # Shapes: R and S classes of a tile's two sides, K of the second side that are close, D embedding dimension.
 
-NUMBERS_AT_ONCE = 2**22
-"""Distances and rows of a tile: 16 MB, of which a few copies exist; large enough to keep a GPU busy."""
 
-
-def tiles(rows: range, num_others: int, dim: int) -> Iterator[slice]:
-    """Cut rows into parts that may meet `num_others` others at once: a tile is their distances and themselves."""
-    size = max(1, NUMBERS_AT_ONCE // (num_others + dim))
+def tiles(rows: range, others_SD: Tensor) -> Iterator[slice]:
+    """Cut rows into parts that may meet some others at once: a tile is their distances and themselves."""
+    num_others, dim = others_SD.shape
+    size = rows_at_once(num_others, dim, others_SD.device)
     for start in rows[::size]:
         yield slice(start, min(start + size, rows.stop))
 
@@ -72,9 +72,10 @@ class TileOfPairs:
 
     def __init__(self, first: ClassRows, second: ClassRows, margin: float) -> None:
         squares_RS = squared_distances(first.rows_RD, second.rows_RD)
-        columns_R = torch.searchsorted(second.classes_R, first.classes_R).clamp_max_(len(second) - 1)
-        is_self_R = second.classes_R[columns_R] == first.classes_R
-        squares_RS[is_self_R, columns_R[is_self_R]] = torch.inf
+        columns_R1 = torch.searchsorted(second.classes_R, first.classes_R).clamp_max_(len(second) - 1).unsqueeze(1)
+        is_self_R1 = second.classes_R[columns_R1] == first.classes_R.unsqueeze(1)
+        # By a mask and not by the places of what it holds, which a GPU would have to be waited for.
+        squares_RS.scatter_(1, columns_R1, squares_RS.gather(1, columns_R1).masked_fill_(is_self_R1, torch.inf))
         smallest_S = squares_RS.amin(0)
         self.smallest_square = smallest_S.amin()
         self.close_K = (~(smallest_S >= margin)).nonzero().squeeze(1)  # nan is not kept out: the loss must show it

@@ -61,6 +61,11 @@ class MinimumMarginConfig:
             raise ConfigError(f"mml.center_rate must be above 0, got {self.center_rate}; `mode: C` moves nothing")
         self._check_scope()
 
+    @property
+    def moves_all_centers(self) -> bool:
+        """Whether a step buffers a gradient of all rows of centers that a rank holds."""
+        return self.mode == "B" and self.scope == "all"
+
     def _check_scope(self) -> None:
         if self.scope not in get_args(Scope):
             raise ConfigError(f"mml.scope must be one of {', '.join(get_args(Scope))}, got {self.scope!r}")

@@ -1,6 +1,7 @@
-"""The objective: classifier, center loss and MML together, with the class tables that they share."""
+"""The objective: all terms of the loss together, with the class tables that they share."""
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
@@ -11,14 +12,27 @@ from lightning_face.distributed.world import world_size
 from lightning_face.errors import ConfigError
 from lightning_face.objectives.batch import MicroBatch
 from lightning_face.objectives.center import CenterConfig, CenterTerm
+from lightning_face.objectives.contrastive import ContrastiveConfig, ContrastiveTerm
+from lightning_face.objectives.marginal import MarginalConfig, MarginalTerm
 from lightning_face.objectives.minimum_margin import MinimumMarginConfig, MinimumMarginTerm
+from lightning_face.objectives.pairs import PairTerm
+from lightning_face.objectives.range_loss import RangeConfig, RangeTerm
 from lightning_face.objectives.softmax import SoftmaxConfig, SoftmaxTerm
+from lightning_face.objectives.triplet import TripletConfig, TripletTerm
 from lightning_face.tables.centers import MOVED_AT_BYTES, Centers
 from lightning_face.tables.classifier import Classifier
 from lightning_face.tables.memory import TablePlan, bytes_per_class, check_memory
 from lightning_face.tables.placement import is_sharded, make_centers, make_classifier
 from lightning_face.tables.sharded_centers import ShardedCenters
 from lightning_face.tables.sharded_classifier import ShardedClassifier
+
+_PAIR_TERMS: dict[str, Callable[[Any], PairTerm | RangeTerm]] = {
+    "contrastive": ContrastiveTerm,
+    "triplet": TripletTerm,
+    "marginal": MarginalTerm,
+    "range": RangeTerm,
+}
+"""Terms that compare the samples of a micro-batch of all ranks, and need no class table; by option."""
 
 
 @dataclass(frozen=True)
@@ -29,18 +43,40 @@ class ObjectiveConfig:
         softmax: the classifier.
         center: center loss and its table of centers.
         mml: Minimum Margin Loss; needs the centers of `center` (whose weight may be 0).
+        contrastive: contrastive loss. This and the following compare images of a person: `data.images_per_identity`
+            must be set.
+        triplet: triplet loss, FaceNet's or Hermans's.
+        marginal: marginal loss.
+        range: range loss.
     """
 
     softmax: SoftmaxConfig | None = field(default_factory=SoftmaxConfig)
     center: CenterConfig | None = field(default_factory=CenterConfig)
     mml: MinimumMarginConfig | None = None
+    contrastive: ContrastiveConfig | None = None
+    triplet: TripletConfig | None = None
+    marginal: MarginalConfig | None = None
+    range: RangeConfig | None = None
 
     def __post_init__(self) -> None:
         if self.mml is not None and self.center is None:
             raise ConfigError("objective.mml needs the table of centers: set objective.center (its weight may be 0)")
         center_weight = self.center.weight if self.center is not None else 0.0
-        if self.softmax is None and self.mml is None and center_weight == 0:
-            raise ConfigError("objective has no term left: set objective.softmax, mml, or a center.weight above 0")
+        if not self.terms.keys() - {"center"} and center_weight == 0:
+            raise ConfigError(
+                "objective has no term left: set objective.softmax, mml, a pair loss, or a center.weight above 0"
+            )
+
+    @property
+    def terms(self) -> dict[str, Any]:
+        """The configs of all terms that are set, by name."""
+        terms = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: config for name, config in terms.items() if config is not None}
+
+    @property
+    def pair_losses(self) -> list[str]:
+        """The terms among them that compare samples with one another."""
+        return [name for name in self.terms if name in _PAIR_TERMS]
 
     @property
     def needs_class_counts(self) -> bool:
@@ -97,6 +133,7 @@ class Objective:
         self._device = device
         self._is_finite: list[Tensor] = []
         self._sample_terms: list[SoftmaxTerm | CenterTerm] = []
+        self._pair_terms = [_PAIR_TERMS[name](config.terms[name]) for name in config.pair_losses]
         shape: dict[str, Any] = {"num_classes": num_classes, "dim": dim, "seed": seed, "device": device}
         if config.softmax is not None:
             softmax = config.softmax
@@ -138,12 +175,17 @@ class Objective:
             batch = MicroBatch(features, labels_B, accumulation, noise_B)
             parts = {term.name: (term.weight, term.part(batch)) for term in self._sample_terms}
             facts: dict[str, Tensor] = {}
+            for term in self._pair_terms:
+                part, pair_facts = term.part(batch)
+                parts[term.name] = (term.weight, part)
+                facts |= pair_facts
             if self.centers is not None:
                 through = self.mml is not None and self.mml.differentiable
                 sums = self.centers.observe(batch, differentiable=through)
                 if self.mml is not None and self.mml.is_due:
-                    part, facts = self.mml.part(sums.classes_U, self.centers.moved(sums))
+                    part, mml_facts = self.mml.part(sums.classes_U, self.centers.moved(sums))
                     parts[self.mml.name] = (self.mml.weight, part)
+                    facts |= mml_facts
             return _sum_over_ranks(parts, facts)
 
     def _watch(self, gradient_BD: Tensor) -> None:
@@ -186,16 +228,20 @@ class Objective:
 
 
 def _plans(config: ObjectiveConfig, num_classes: int, dim: int) -> list[TablePlan]:
+    """What grows with the number of classes: the tables, and the gradients that are kept whole."""
     plans: list[TablePlan] = []
     if config.softmax is not None:
         width = config.softmax.rows_per_class * dim
         sharded = is_sharded(config.softmax.placement, num_classes, width, config.softmax.sample_rate)
         size = bytes_per_class(width, config.softmax.optimizer)
-        plans.append(TablePlan("classifier", "objective.softmax.placement", sharded, size))
+        gradient = bytes_per_class(width)  # whole, where a sharded table's is applied chunk by chunk
+        plans.append(TablePlan("classifier", "objective.softmax.placement", sharded, size, gradient))
     if config.center is not None:
         sharded = is_sharded(config.center.placement, num_classes, dim)
         size = bytes_per_class(dim) + MOVED_AT_BYTES
         plans.append(TablePlan("centers", "objective.center.placement", sharded, size))
+        if config.mml is not None and config.mml.moves_all_centers:
+            plans.append(TablePlan("gradient of mml", "objective.center.placement", sharded, bytes_per_class(dim)))
     return plans
 
 

@@ -1,13 +1,12 @@
 """Which pairs of classes Minimum Margin Loss looks at, and how ranks share them."""
 
 from collections.abc import Iterator
-from math import isqrt
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from lightning_face.losses import ClassRows, MinimumMargin, pair_tiles, tiles
+from lightning_face.losses import ClassRows, MinimumMargin, tiles
 from lightning_face.tables.block import own_classes, places_in
 from lightning_face.tables.centers import Centers
 from lightning_face.tables.outside import Outside
@@ -41,7 +40,7 @@ class ScopedPairs:
         """Add this rank's share of the pairs; with the gradient of the batch's centers, but none of the others'."""
         self.sums.add_within(own_classes(len(self._batch)), gradient=gradient)
         if self._scope != "batch":
-            for part in tiles(self._outside.own, *self._batch.rows_RD.shape):
+            for part in tiles(self._outside.own, self._batch.rows_RD):
                 self.sums.add_across(self._outside.rows(part), gradient=gradient)
         if self._scope == "all":
             for part, others in self._pairs_outside(self._outside.own):
@@ -66,7 +65,7 @@ class ScopedPairs:
         """
         held = range(len(self._outside.held_O)) if self._scope != "batch" else range(0)
         pull_OD = self._gradient_outside(held) if self._scope == "all" else None
-        for part in tiles(held, *self._batch.rows_RD.shape):
+        for part in tiles(held, self._batch.rows_RD):
             others = self._outside.rows(part)
             tile = self.sums.add_across(others, gradient=True)
             self._centers.shift(others.classes_R[tile.close_K], -rate * tile.second_gradient())
@@ -86,6 +85,6 @@ class ScopedPairs:
 
     def _pairs_outside(self, rows: range) -> Iterator[tuple[slice, ClassRows]]:
         """Held rows outside, in parts, with every other one; every rank goes through all of them."""
-        for others in self._outside.everywhere(isqrt(pair_tiles.NUMBERS_AT_ONCE)):
-            for part in tiles(rows, *others.rows_RD.shape):
+        for others in self._outside.everywhere():
+            for part in tiles(rows, others.rows_RD):
                 yield part, others

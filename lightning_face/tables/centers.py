@@ -41,7 +41,7 @@ class Centers(ABC):
     ) -> None:
         self.num_classes = num_classes
         self.held = held
-        self.rows_HD = initial_rows("centers", held.start, len(held), dim, std=init_std, seed=seed).to(device)
+        self.rows_HD = initial_rows("centers", held.start, len(held), dim, std=init_std, seed=seed, device=device)
         self.rate = rate
         self.moved_at_H = torch.full((len(held),), NEVER, dtype=torch.int32, device=device)
         self._num_steps = torch.zeros((), dtype=torch.int64)  # read on the CPU at every step

@@ -44,7 +44,7 @@ class Classifier(ABC):
         self.held = held
         self.rows_per_class = rows_per_class
         width = rows_per_class * dim  # with one row the same numbers as ever
-        rows = initial_rows("classes", held.start, len(held), width, std=init_std, seed=seed).to(device)
+        rows = initial_rows("classes", held.start, len(held), width, std=init_std, seed=seed, device=device)
         self.rows = rows if rows_per_class == 1 else rows.unflatten(1, (rows_per_class, dim))
         self._optimizer = RowOptimizer(optimizer, self.rows)
 

@@ -6,11 +6,22 @@ from torch import Tensor
 
 from lightning_face.hashing import hash64
 
-_ROWS_AT_ONCE = 1024  # whose hashes stay in a core's cache
+_ROWS_AT_ONCE = (
+    1024  # whose hashes stay in a core's cache; on their way to a device, no more than these are on the host
+)
 _PER_HASH = 4  # numbers that come from one 64-bit hash, 16 bits each
 
 
-def initial_rows(name: str, first_class: int, num_rows: int, dim: int, *, std: float, seed: int) -> Tensor:
+def initial_rows(
+    name: str,
+    first_class: int,
+    num_rows: int,
+    dim: int,
+    *,
+    std: float,
+    seed: int,
+    device: torch.device | str = "cpu",
+) -> Tensor:
     """Normal rows of standard deviation `std` for classes [first_class, first_class + num_rows).
 
     Numbers are drawn from the 2^16 quantiles of the normal distribution that lie in the middle of equal shares, up to
@@ -21,9 +32,9 @@ def initial_rows(name: str, first_class: int, num_rows: int, dim: int, *, std: f
         name: of the table, at most 8 letters; two tables of one seed differ.
 
     Returns:
-        (num_rows, dim) float32 on the CPU.
+        (num_rows, dim) float32 on the device, computed on the CPU.
     """
-    rows = torch.zeros((num_rows, dim), dtype=torch.float32)
+    rows = torch.zeros((num_rows, dim), dtype=torch.float32, device=device)
     if std == 0.0:
         return rows
     quantiles = (std * _normal_quantiles()).astype(np.float32)

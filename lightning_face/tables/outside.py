@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from lightning_face.losses import ClassRows
+from lightning_face.losses.at_once import rows_at_once
 from lightning_face.tables.block import own_classes, places_in
 from lightning_face.tables.centers import NEVER, Centers
 
@@ -48,11 +49,12 @@ class Outside:
         classes_S = self.held_O[part]
         return ClassRows(classes_S, self._centers.rows_HD[classes_S - self._centers.held.start])
 
-    def everywhere(self, size: int) -> Iterator[ClassRows]:
-        """All classes outside in tiles of at most `size`, the same on every rank; every rank goes through all of them.
+    def everywhere(self) -> Iterator[ClassRows]:
+        """All classes outside in tiles, the same on every rank; every rank goes through all of them.
 
         Sharded, every tile is exchanged: over all tiles that is the whole table.
         """
+        size = rows_at_once(0, self._centers.rows_HD.shape[1], self._centers.rows_HD.device)
         for start in range(0, self._centers.num_classes, size):
             stop = min(start + size, self._centers.num_classes)
             classes = torch.arange(start, stop, device=self._classes_U.device)

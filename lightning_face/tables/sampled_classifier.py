@@ -1,16 +1,17 @@
 """A sharded classifier of which a step sees a sample of the classes."""
 
 from collections.abc import Iterator
+from functools import reduce
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lightning_face.losses.chunked import Chunk, row_gradient
+from lightning_face.losses.chunked import Chunk, Scored, row_gradient
 from lightning_face.optim.rows import Part
 from lightning_face.tables.block import held_places
 from lightning_face.tables.sampling import is_sampled
-from lightning_face.tables.sharded_classifier import ShardedClassifier, chunk_size
+from lightning_face.tables.sharded_classifier import ShardedClassifier
 
 # Shapes: G global batch, D embedding dimension, H classes held by this rank, R of them in a part.
 
@@ -58,6 +59,7 @@ class SampledClassifier(ShardedClassifier):
 
     def state(self) -> dict[str, Tensor]:
         """See `ShardedClassifier.state`; also the number of steps taken, an int64 scalar on the CPU."""
+        # Not `step`: that is the optimizer's own.
         return {**super().state(), "classifier.num_steps": self._num_steps}
 
     def _is_seen(self, labels_G: Tensor) -> Tensor:
@@ -77,17 +79,18 @@ class SampledClassifier(ShardedClassifier):
         """See `ShardedClassifier._gradients`: of all rows that some batch sees, from those batches that see them."""
         seen_by = [self._is_seen(scored.labels_G) for scored in self._pending]
         for part_R in self._parts(torch.stack(seen_by).any(0), len(self._pending[0].labels_G)):
-            gradient = self.rows.new_zeros((len(part_R), *self.rows.shape[1:]))
-            for scored, is_seen_H in zip(self._pending, seen_by, strict=True):
-                seen = is_seen_H[part_R].nonzero().squeeze(1)
-                if len(seen):
-                    chunk = self._chunk(part_R[seen], scored.labels_G)
-                    gradient.index_add_(0, seen, row_gradient(chunk, scored))
-            yield part_R, gradient
+            batches = zip(self._pending, seen_by, strict=True)
+            yield part_R, reduce(Tensor.add_, (self._gradient(part_R, *batch) for batch in batches))
+
+    def _gradient(self, part_R: Tensor, scored: Scored, is_seen_H: Tensor) -> Tensor:
+        """Of some rows, zero for those that the batch does not see."""
+        gradient = row_gradient(self._chunk(part_R, scored.labels_G), scored)
+        gradient[~is_seen_H[part_R]] = 0.0  # they are few: leaving them out would wait for the device in every chunk
+        return gradient
 
     def _parts(self, is_seen_H: Tensor, num_samples: int) -> Iterator[Tensor]:
-        """The places of the classes that are seen, sorted, in parts of a chunk each; none where there is none."""
+        """The places of the rows that are seen, sorted, in parts of a chunk each; none where there is no such row."""
         places = is_seen_H.nonzero().squeeze(1)
-        size = chunk_size(num_samples, self.rows_per_class)
+        size = self.chunk_size(num_samples)
         for start in range(0, len(places), size):
             yield places[start : start + size]

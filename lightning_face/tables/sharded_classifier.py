@@ -1,7 +1,7 @@
 """The table of classifier weights, each rank with the rows of its own classes."""
 
 from collections.abc import Iterator
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import torch
@@ -10,20 +10,13 @@ from torch import Tensor
 from lightning_face.distributed.batch import GlobalBatch
 from lightning_face.distributed.collectives import all_reduce_max_, all_reduce_sum_
 from lightning_face.losses import Scoring
+from lightning_face.losses.at_once import rows_at_once
 from lightning_face.losses.chunked import Chunk, Negatives, Scored, row_gradient
 from lightning_face.optim.rows import Part
 from lightning_face.tables.block import held_places, own_classes
 from lightning_face.tables.classifier import Classifier
 
 # Shapes: G global batch, D embedding dimension, C classes, H of them held by this rank.
-
-LOGITS_AT_ONCE = 2**20
-"""Numbers in a chunk of logits: 4 MB, which a few arrays of leave in a core's cache."""
-
-
-def chunk_size(num_samples: int, rows_per_class: int) -> int:
-    """Classes whose logits for a batch are computed at once, one for each row."""
-    return max(1, LOGITS_AT_ONCE // (num_samples * rows_per_class))
 
 
 class ShardedClassifier(Classifier):
@@ -73,9 +66,13 @@ class ShardedClassifier(Classifier):
         rows_GD[is_own_G] = scoring.best_rows(features_GD[is_own_G], self.rows[places])
         return rows_GD
 
+    def chunk_size(self, num_samples: int) -> int:
+        """Classes whose logits for a batch are computed at once, one for each row."""
+        return max(1, rows_at_once(num_samples, self.rows.shape[-1], self.rows.device) // self.rows_per_class)
+
     def chunks(self, labels_G: Tensor) -> Iterator[tuple[Part, Chunk]]:
         """The rows that a batch is scored against, in parts, each with as many as the logits of the batch allow."""
-        size = chunk_size(len(labels_G), self.rows_per_class)
+        size = self.chunk_size(len(labels_G))
         for start in range(0, len(self.held), size):
             part = slice(start, start + size)
             yield part, Chunk(self.rows[part], labels_G - (self.held.start + start))
@@ -88,8 +85,8 @@ class ShardedClassifier(Classifier):
         """The gradient of every part of the own rows, added up over the remembered batches."""
         every_chunk = [self.chunks(scored.labels_G) for scored in self._pending]
         for chunks in zip(*every_chunk, strict=True):
-            gradients = [row_gradient(chunk, scored) for (_, chunk), scored in zip(chunks, self._pending, strict=True)]
-            yield chunks[0][0], sum(gradients[1:], start=gradients[0])
+            gradients = (row_gradient(chunk, scored) for (_, chunk), scored in zip(chunks, self._pending, strict=True))
+            yield chunks[0][0], reduce(Tensor.add_, gradients)
 
 
 class _Score(torch.autograd.Function):

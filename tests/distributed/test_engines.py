@@ -1,175 +1,95 @@
 """Promises P1, P5 and P6: under every engine, ranks end where one process and a plain loop over the equations end."""
 
-import os
-from functools import partial
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
-import deepspeed
 import pytest
 import torch
-from pytorch_lightning import Callback
-from pytorch_lightning.plugins.environments import TorchElasticEnvironment
 from torch import Tensor
-from torch.distributed.tensor import DTensor
 
-from lightning_face.callbacks.checkpointing import Checkpointing
-from lightning_face.checkpoint.directory import DENSE_FILE, checkpoints_of, name_of
+from lightning_face.checkpoint.directory import checkpoints_of, describe, name_of
 from lightning_face.data.augment import augment, normalise
-from lightning_face.data.datamodule import FaceDataModule
 from lightning_face.data.faces import BatchRequest
-from lightning_face.distributed.world import rank, world_size
-from lightning_face.engines.choice import held_weights
-from lightning_face.engines.zero import ZeroStrategy
-from lightning_face.module import BackboneConfig, FaceModule
+from lightning_face.engines.choice import whole_weights
 from lightning_face.objectives.center import CenterConfig
+from lightning_face.objectives.contrastive import ContrastiveConfig
 from lightning_face.objectives.minimum_margin import MinimumMarginConfig
 from lightning_face.objectives.objective import Objective, ObjectiveConfig
 from lightning_face.objectives.softmax import SoftmaxConfig
-from lightning_face.optim.schedules import Schedule
+from lightning_face.objectives.triplet import TripletConfig
+from lightning_face.optim.row_config import RowOptimizerConfig
 from lightning_face.tables.placement import Placement
-from lightning_face.trainer import FaceTrainer
+from tests.engine_runs import (
+    ACCUMULATION,
+    CLIP_NORM,
+    GLOBAL_BATCH,
+    LEARNING_RATE,
+    NUM_STEPS,
+    RESUMED_AT,
+    SCHEDULE,
+    Run,
+    fit,
+    make_data,
+    make_module,
+    run_engines,
+    whole_tables,
+)
 from tests.oracle import Oracle, assert_close
 from tests.ranks import run_ranks
 
-NUM_STEPS, ACCUMULATION, GLOBAL_BATCH = 4, 2, 24
-CLIP_NORM, LEARNING_RATE = 0.5, 0.2
-SCHEDULE = Schedule(warmup_steps=1)  # the rate differs from step to step
+pytestmark = pytest.mark.xdist_group("engines")  # they share what one process ends with
+
+OnOneProcess = Callable[[str], dict[str, Any]]
 
 
-def make_objective(placement: Placement) -> ObjectiveConfig:
+def make_objective(placement: Placement, mml: dict[str, Any] | None = None, **softmax: Any) -> ObjectiveConfig:
     return ObjectiveConfig(
-        SoftmaxConfig(init_std=0.1, placement=placement),
+        SoftmaxConfig(init_std=0.1, placement=placement, **softmax),
         CenterConfig(weight=0.1, init_std=0.1, placement=placement),
-        MinimumMarginConfig(weight=0.01, margin=4.0),
+        MinimumMarginConfig(weight=0.01, margin=4.0, **(mml or {})),
     )
 
 
-OBJECTIVE = make_objective("replicated")
+OBJECTIVES = {
+    "replicated": make_objective("replicated"),
+    "sharded": make_objective("sharded"),
+    # AdamW's default eps, next to gradients of classes that hardly score, would make a step of a rounding error.
+    "sampled": make_objective("sharded", sample_rate=0.5, optimizer=RowOptimizerConfig(kind="adamw", eps=1e-3)),
+    "batch_vs_all": replace(
+        make_objective("sharded", mml={"scope": "batch_vs_all"}), contrastive=ContrastiveConfig(normalise=False)
+    ),
+    "all in mode B": replace(
+        make_objective("sharded", mml={"scope": "all", "mode": "B", "center_rate": 0.05}),
+        triplet=TripletConfig(mining="batch_hard", margin=None),
+    ),
+}
 
 
-class GradientNorms(Callback):
-    """Norm of the whole gradient before each step is clipped; DeepSpeed keeps it to itself."""
+@pytest.fixture(scope="module")
+def on_one_process(tiny_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> OnOneProcess:
+    """What one process ends with, by objective."""
 
-    def __init__(self) -> None:
-        self.norms: list[float] = []
+    @cache
+    def run(objective: str) -> dict[str, Any]:
+        (result,) = run_ranks(fit, 1, tiny_dataset, tmp_path_factory.mktemp("run"), Run(OBJECTIVES[objective]))
+        # Else the runs below could not tell whether the norm that clips is that of all ranks.
+        assert len(result["norms"]) == NUM_STEPS
+        assert min(result["norms"]) > CLIP_NORM
+        return result
 
-    def on_before_optimizer_step(self, trainer: Any, pl_module: FaceModule, optimizer: Any) -> None:
-        gradients = [parameter.grad for parameter in pl_module.parameters() if parameter.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
-        self.norms.append(float(norm.full_tensor() if isinstance(norm, DTensor) else norm))
-
-
-class Losses(Callback):
-    """The loss of each micro-batch, as logged."""
-
-    def __init__(self) -> None:
-        self.values: list[float] = []
-
-    def on_train_batch_end(self, trainer: Any, *args: Any) -> None:
-        self.values.append(float(trainer.callback_metrics["train/loss"]))
-
-
-def fit(
-    dataset: Path, run_dir: Path, engine: str = "ddp", placement: Placement = "replicated", resume: int | None = None
-) -> dict[str, Any]:
-    """Train on this rank; the harness has made the process group, Lightning finds it."""
-    torchrun = {"RANK": rank(), "LOCAL_RANK": rank(), "WORLD_SIZE": world_size(), "MASTER_ADDR": "-", "MASTER_PORT": 0}
-    with patch.dict(os.environ, {name: str(value) for name, value in torchrun.items()}):
-        return _fit(dataset, run_dir, engine, placement, resume)
-
-
-def make_data(dataset: Path) -> FaceDataModule:
-    return FaceDataModule(str(dataset), global_batch_size=GLOBAL_BATCH, image_size=32, num_workers=0, seed=3)
-
-
-def make_module(data: FaceDataModule, placement: Placement = "replicated") -> FaceModule:
-    torch.manual_seed(11)
-    module = FaceModule(
-        data.num_classes,
-        image_size=32,
-        backbone=BackboneConfig("test_convnext", embedding_dim=16, neck="linear"),
-        objective=make_objective(placement),
-        optimizer=partial(torch.optim.SGD, lr=LEARNING_RATE, momentum=0.9, weight_decay=5e-4),
-        schedule=SCHEDULE,
-        seed=3,
-    )
-    for name, parameter in module.backbone.named_parameters():
-        if name.endswith("gamma"):
-            # Layer scale starts at 1e-6: most of the network would hardly train, and the test would not see it.
-            torch.nn.init.ones_(parameter)
-    return module
-
-
-def _fit(dataset: Path, run_dir: Path, engine: str, placement: Placement, resume: int | None) -> dict[str, Any]:
-    data = make_data(dataset)
-    module = make_module(data, placement)
-    norms, losses = GradientNorms(), Losses()
-    trainer = FaceTrainer(
-        accelerator="cpu",
-        devices=world_size(),
-        strategy=engine,
-        plugins=[TorchElasticEnvironment()],
-        max_steps=NUM_STEPS,
-        accumulate_grad_batches=ACCUMULATION,
-        gradient_clip_val=CLIP_NORM,
-        callbacks=[norms, losses, Checkpointing(every_n_steps=2, keep=9)],
-        default_root_dir=run_dir,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    if engine == "deepspeed_stage_3":
-        # By default it shares out large tensors only, which this network has none of.
-        trainer.strategy.config["zero_optimization"]["stage3_param_persistence_threshold"] = 0
-    checkpoint = None if resume is None else checkpoints_of(run_dir) / name_of(resume) / DENSE_FILE
-    trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
-    assert trainer.global_step == NUM_STEPS
-    assert trainer.world_size == world_size()
-    return {
-        "backbone": whole_weights(module.backbone),
-        "held": numbers_held(trainer, module),
-        "tables": module.objective.state(),
-        "shared": list(module.objective.held()),
-        "norms": norms.norms,
-        "losses": losses.values,
-    }
-
-
-def whole_weights(backbone: torch.nn.Module) -> dict[str, Tensor]:
-    """All weights, wherever the engine keeps them."""
-    with deepspeed.zero.GatheredParameters(list(backbone.parameters())):
-        return {
-            name: (value.full_tensor() if isinstance(value, DTensor) else value).detach().clone()
-            for name, value in backbone.state_dict().items()
-        }
-
-
-def numbers_held(trainer: FaceTrainer, module: FaceModule) -> dict[str, int]:
-    """How many numbers of the parameters, and of the momentum, this rank holds."""
-    engine = trainer.strategy
-    if isinstance(engine, ZeroStrategy) and engine.stage < 3:
-        momentum = sum(part.numel() for part in engine.deepspeed_engine.optimizer.single_partition_of_fp32_groups)
-    elif isinstance(engine, ZeroStrategy):
-        momentum = sum(part.numel() for part in engine.deepspeed_engine.optimizer.fp32_partitioned_groups_flat)
-    else:
-        states = trainer.optimizers[0].state.values()
-        momentum = sum(
-            buffer.to_local().numel() if isinstance(buffer, DTensor) else buffer.numel()
-            for buffer in (state["momentum_buffer"] for state in states)
-        )
-    parameters = sum(held.numel() for held in held_weights(module.backbone))
-    return {"parameters": parameters, "momentum": momentum}
+    return run
 
 
 def plain_loop(dataset: Path) -> dict[str, Any]:
     """The run without Lightning, without ranks, and with the loops over samples and pairs as the objective."""
     data = make_data(dataset)
-    backbone = make_module(data).backbone
-    tables = Objective(OBJECTIVE, num_classes=data.num_classes, dim=16, seed=3, device=torch.device("cpu")).state()
-    oracle = Oracle(OBJECTIVE, tables["centers"], tables["classifier"])
+    config = OBJECTIVES["replicated"]
+    backbone = make_module(data, config).backbone
+    tables = Objective(config, num_classes=data.num_classes, dim=16, seed=3, device=torch.device("cpu")).state()
+    oracle = Oracle(config, tables["centers"], tables["classifier"])
     weights = [parameter for parameter in backbone.parameters() if parameter.ndim > 1]
     others = [parameter for parameter in backbone.parameters() if parameter.ndim <= 1]
     groups = [{"params": weights, "weight_decay": 5e-4}, {"params": others}]
@@ -198,12 +118,6 @@ def plain_loop(dataset: Path) -> dict[str, Any]:
     }
 
 
-@pytest.fixture(scope="module")
-def run_on_one(tiny_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    (result,) = run_ranks(fit, 1, tiny_dataset, tmp_path_factory.mktemp("run"))
-    return result
-
-
 def assert_all_close(actual: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
     assert set(actual) == set(expected)
     for name, value in expected.items():
@@ -214,27 +128,17 @@ def assert_all_equal(actual: dict[str, Tensor], expected: dict[str, Tensor]) -> 
     assert all(torch.equal(actual[name], value) for name, value in expected.items())
 
 
-def test_every_step_is_clipped(run_on_one: dict[str, Any]) -> None:
-    """Else the runs below could not tell whether the norm that clips is that of all ranks."""
-    assert len(run_on_one["norms"]) == NUM_STEPS
-    assert min(run_on_one["norms"]) > CLIP_NORM
-
-
-def test_one_process_ends_where_a_plain_loop_ends(run_on_one: dict[str, Any], tiny_dataset: Path) -> None:
+def test_one_process_ends_where_a_plain_loop_ends(on_one_process: OnOneProcess, tiny_dataset: Path) -> None:
     (expected,) = run_ranks(plain_loop, 1, tiny_dataset)
-    assert_all_close(run_on_one["backbone"], expected["backbone"])
-    assert_all_close(run_on_one["tables"], expected["tables"])
-    assert run_on_one["losses"] == pytest.approx(expected["losses"], rel=1e-5)
+    actual = on_one_process("replicated")
+    assert_all_close(actual["backbone"], expected["backbone"])
+    assert_all_close(actual["tables"], expected["tables"])
+    assert actual["losses"] == pytest.approx(expected["losses"], rel=1e-5)
 
 
 def assert_ends_like(results: list[dict[str, Any]], expected: dict[str, Any]) -> None:
     """All ranks together end where one process ends."""
-    shared = results[0]["shared"]
-    whole = {
-        name: torch.cat([result["tables"][name] for result in results]) if name in shared else value
-        for name, value in results[0]["tables"].items()
-    }
-    assert_all_close(whole, expected["tables"])
+    assert_all_close(whole_tables(results), expected["tables"])
     for result in results:
         assert_all_close(result["backbone"], expected["backbone"])
         assert result["losses"] == pytest.approx(expected["losses"], rel=1e-5)
@@ -242,35 +146,74 @@ def assert_ends_like(results: list[dict[str, Any]], expected: dict[str, Any]) ->
 
 
 @pytest.mark.parametrize(
-    ("placement", "num_ranks"), [("replicated", 2), ("replicated", 4), ("sharded", 2), ("sharded", 3)]
+    ("objective", "num_ranks"),
+    [("replicated", 2), ("replicated", 4), ("sharded", 2), ("sharded", 3)],
 )
 def test_ddp_ends_where_one_process_ends(
-    placement: Placement, num_ranks: int, run_on_one: dict[str, Any], tiny_dataset: Path, tmp_path: Path
+    objective: str, num_ranks: int, on_one_process: OnOneProcess, tiny_dataset: Path, tmp_path: Path
 ) -> None:
-    results = run_ranks(fit, num_ranks, tiny_dataset, tmp_path, "ddp", placement)
-    assert_ends_like(results, run_on_one)
+    results = run_ranks(fit, num_ranks, tiny_dataset, tmp_path, Run(OBJECTIVES[objective]))
+    expected = on_one_process("replicated")
+    assert_ends_like(results, expected)
     for result in results:
-        assert result["norms"] == pytest.approx(run_on_one["norms"], rel=1e-5)
-        if placement == "replicated":
+        assert result["norms"] == pytest.approx(expected["norms"], rel=1e-5)
+        if objective == "replicated":
             assert_all_equal(result["tables"], results[0]["tables"])
 
 
-@pytest.mark.parametrize("engine", ["fsdp2", "deepspeed_stage_1", "deepspeed_stage_2", "deepspeed_stage_3"])
-def test_every_engine_ends_where_one_process_ends_and_resumes_bit_for_bit(
-    engine: str, run_on_one: dict[str, Any], tiny_dataset: Path, tmp_path: Path
-) -> None:
-    """In new processes, as users resume: DeepSpeed keeps the groups of a former run, and last bits depend on it.
+OBJECTIVE_OF = {
+    "fsdp2": "sampled",
+    "deepspeed_stage_1": "batch_vs_all",
+    "deepspeed_stage_2": "all in mode B",
+    "deepspeed_stage_3": "replicated",
+}
+"""What each engine trains below; together with DDP they see every objective and both placements."""
 
-    DDP is killed and resumed in tests/e2e/test_resume.py.
-    """
-    results = run_ranks(fit, 2, tiny_dataset, tmp_path, engine, "sharded", fresh=True)
-    assert_ends_like(results, run_on_one)
-    assert_partitioned(engine, [result["held"] for result in results], run_on_one["held"])
-    resumed = run_ranks(fit, 2, tiny_dataset, tmp_path, engine, "sharded", 2, fresh=True)
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of the runs of all engines."""
+    return tmp_path_factory.mktemp("run")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted_and_resumed(
+    tiny_dataset: Path, run_dir: Path
+) -> tuple[dict[str, list[dict[str, Any]]], dict[str, list[dict[str, Any]]]]:
+    """The runs of all engines on two ranks, and their continuations, by engine."""
+    runs = {engine: Run(OBJECTIVES[objective], engine) for engine, objective in OBJECTIVE_OF.items()}
+    uninterrupted = run_engines(tiny_dataset, run_dir, runs)
+    continued = {engine: run._replace(resume=RESUMED_AT) for engine, run in runs.items()}
+    return uninterrupted, run_engines(tiny_dataset, run_dir, continued)
+
+
+@pytest.mark.timeout(600)  # the first waits for the runs of all
+@pytest.mark.parametrize(("engine", "objective"), OBJECTIVE_OF.items())
+def test_every_engine_ends_where_one_process_ends_and_resumes_bit_for_bit(
+    engine: str, objective: str, on_one_process: OnOneProcess, uninterrupted_and_resumed: Any
+) -> None:
+    """DDP is killed and resumed in tests/e2e/test_resume.py."""
+    results, resumed = (runs[engine] for runs in uninterrupted_and_resumed)
+    expected = on_one_process(objective)
+    assert_ends_like(results, expected)
+    assert_partitioned(engine, [result["held"] for result in results], expected["held"])
     for before, after in zip(results, resumed, strict=True):
-        assert after["losses"] == before["losses"][2 * ACCUMULATION :]
+        assert after["losses"] == before["losses"][RESUMED_AT * ACCUMULATION :]
         assert_all_equal(after["backbone"], before["backbone"])
         assert_all_equal(after["tables"], before["tables"])
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("engine", OBJECTIVE_OF)
+def test_whole_weights_come_out_of_every_engines_checkpoint(
+    engine: str, uninterrupted_and_resumed: Any, run_dir: Path
+) -> None:
+    """As `export` reads them."""
+    trained = uninterrupted_and_resumed[0][engine][0]["backbone"]
+    checkpoint = checkpoints_of(run_dir / engine) / name_of(NUM_STEPS)
+    weights = whole_weights(checkpoint, describe(checkpoint))
+    assert {name for name in weights if name.startswith("backbone.")} == {f"backbone.{name}" for name in trained}
+    assert_all_equal({name.removeprefix("backbone."): value for name, value in weights.items()}, trained)
 
 
 def assert_partitioned(engine: str, held: list[dict[str, int]], whole: dict[str, int]) -> None:
@@ -288,11 +231,11 @@ def assert_partitioned(engine: str, held: list[dict[str, int]], whole: dict[str,
 
 
 @pytest.mark.parametrize(
-    ("saved_by", "saved_on", "engine", "num_ranks"),
+    ("saved_by", "saved_on", "engine", "num_ranks", "objective"),
     [
-        ("ddp", 2, "fsdp2", 3),
-        ("fsdp2", 2, "ddp", 1),
-        ("fsdp2", 3, "fsdp2", 2),
+        ("ddp", 2, "fsdp2", 3, "sharded"),
+        ("fsdp2", 2, "ddp", 1, "sharded"),
+        ("fsdp2", 3, "fsdp2", 2, "replicated"),
     ],
 )
 def test_ddp_and_fsdp2_load_each_other(
@@ -300,10 +243,12 @@ def test_ddp_and_fsdp2_load_each_other(
     saved_on: int,
     engine: str,
     num_ranks: int,
-    run_on_one: dict[str, Any],
+    objective: str,
+    on_one_process: OnOneProcess,
     tiny_dataset: Path,
     tmp_path: Path,
 ) -> None:
-    run_ranks(fit, saved_on, tiny_dataset, tmp_path, saved_by, "sharded")
-    results = run_ranks(fit, num_ranks, tiny_dataset, tmp_path, engine, "sharded", 2)
-    assert_ends_like(results, {**run_on_one, "losses": run_on_one["losses"][2 * ACCUMULATION :]})
+    run_ranks(fit, saved_on, tiny_dataset, tmp_path, Run(OBJECTIVES[objective], saved_by))
+    results = run_ranks(fit, num_ranks, tiny_dataset, tmp_path, Run(OBJECTIVES[objective], engine, resume=RESUMED_AT))
+    expected = on_one_process("replicated")
+    assert_ends_like(results, {**expected, "losses": expected["losses"][RESUMED_AT * ACCUMULATION :]})

@@ -6,6 +6,7 @@ torch's fake process group moves nothing: sums hold this rank's part alone, and 
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
@@ -14,15 +15,27 @@ from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from benchmarks.counting import LiveMemory, Traffic
 from lightning_face.distributed import collectives
+from lightning_face.hashing import uniform
+from lightning_face.losses import at_once
 from lightning_face.objectives.center import CenterConfig
 from lightning_face.objectives.minimum_margin import MinimumMarginConfig
-from lightning_face.objectives.objective import Objective, ObjectiveConfig
+from lightning_face.objectives.objective import LossValue, Objective, ObjectiveConfig
+from lightning_face.objectives.softmax import SoftmaxConfig
 from lightning_face.tables import memory
-from lightning_face.tables.sharded_classifier import LOGITS_AT_ONCE
 
 NUM_RANKS, NUM_CLASSES, LOCAL_BATCH, DIM = 1024, 10_000_000, 1, 512
 FLOAT_BYTES, GLOBAL_BATCH = 4, NUM_RANKS * LOCAL_BATCH
 FEATURE_BYTES = FLOAT_BYTES * GLOBAL_BATCH * DIM
+SAMPLE_RATE, SEED = 0.1, 1
+
+_CENTER = CenterConfig(weight=0.1)
+EXACT = ObjectiveConfig(center=_CENTER, mml=MinimumMarginConfig(weight=0.1, margin=100.0))
+WIDE = ObjectiveConfig(
+    SoftmaxConfig(sample_rate=SAMPLE_RATE),
+    _CENTER,
+    MinimumMarginConfig(weight=0.1, margin=100.0, scope="batch_vs_all"),  # above every distance: the most work
+)
+"""A sample of the classes for softmax, all of them for MML."""
 
 
 class Walk(NamedTuple):
@@ -31,7 +44,7 @@ class Walk(NamedTuple):
     state: dict[str, Tensor]
     moved: dict[str, Tensor]
     gradient: Tensor
-    loss: Tensor
+    loss: LossValue
     memory: LiveMemory
     sent: int
 
@@ -52,8 +65,8 @@ def rank(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
     dist.destroy_process_group()
 
 
-def walk(rank: int, num_classes: int, monkeypatch: pytest.MonkeyPatch) -> Walk:
-    """One step; each rank of the batch sees the first classes that it owns itself."""
+def walk(config: ObjectiveConfig, rank: int, num_classes: int, monkeypatch: pytest.MonkeyPatch) -> Walk:
+    """One step after all centers have moved once; each rank of the batch sees the first classes that it owns itself."""
     firsts = torch.arange(NUM_RANKS) * num_classes // NUM_RANKS
     labels_G = (firsts.unsqueeze(1) + torch.arange(LOCAL_BATCH)).flatten()
     features = torch.randn(LOCAL_BATCH, DIM, generator=torch.Generator().manual_seed(1)).requires_grad_()
@@ -63,13 +76,13 @@ def walk(rank: int, num_classes: int, monkeypatch: pytest.MonkeyPatch) -> Walk:
         all_gather(gathered, own)
         gathered.copy_(labels_G if gathered.dtype == torch.int64 else own.repeat(NUM_RANKS, 1))
 
-    config = ObjectiveConfig(center=CenterConfig(weight=0.1), mml=MinimumMarginConfig(weight=0.1, margin=100.0))
-    objective = Objective(config, num_classes=num_classes, dim=DIM, seed=1, device=torch.device("cpu"))
+    objective = Objective(config, num_classes=num_classes, dim=DIM, seed=SEED, device=torch.device("cpu"))
+    objective.state()["centers.moved_at"].zero_()
     before = {name: tensor.clone() for name, tensor in objective.state().items()}
     with monkeypatch.context() as patch, Traffic() as traffic, LiveMemory() as live:
         patch.setattr(collectives, "_all_gather", gather)
-        loss = objective(features, labels_G[rank * LOCAL_BATCH :][:LOCAL_BATCH]).total
-        loss.backward()
+        loss = objective(features, labels_G[rank * LOCAL_BATCH :][:LOCAL_BATCH])
+        loss.total.backward()
         objective.step(0.1)
     assert features.grad is not None
     moved = {
@@ -77,26 +90,46 @@ def walk(rank: int, num_classes: int, monkeypatch: pytest.MonkeyPatch) -> Walk:
         for name, tensor in objective.state().items()
         if tensor.ndim == 2
     }
-    return Walk(objective.state(), moved, features.grad, loss.detach(), live, traffic.num_bytes.total())
+    return Walk(objective.state(), moved, features.grad, loss, live, traffic.num_bytes.total())
+
+
+def own_share(rank: int) -> range:
+    return range(NUM_CLASSES * rank // NUM_RANKS, NUM_CLASSES * (rank + 1) // NUM_RANKS)
+
+
+def assert_holds_and_allocates_its_share(step: Walk, rank: int, counters: set[str]) -> None:
+    share = len(own_share(rank))
+    rows = {name: (share, DIM) for name in ("classifier", "classifier.momentum_buffer", "centers")}
+    shapes = {name: tuple(tensor.shape) for name, tensor in step.state.items()}
+    assert shapes == {**rows, "centers.moved_at": (share,), **dict.fromkeys(counters, ())}
+    assert step.memory.largest <= max(FEATURE_BYTES, FLOAT_BYTES * at_once.NUMBERS_ON_CPU)
+    assert step.memory.peak < 20 * FEATURE_BYTES
+    assert step.loss.total.isfinite() and step.gradient.isfinite().all()
+    assert step.moved["centers"].tolist() == list(range(LOCAL_BATCH))
 
 
 def test_a_rank_of_a_thousand_holds_and_allocates_its_share(rank: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    step = walk(rank, NUM_CLASSES, monkeypatch)
-    share = NUM_CLASSES * (rank + 1) // NUM_RANKS - NUM_CLASSES * rank // NUM_RANKS
-    rows = {name: (share, DIM) for name in ("classifier", "classifier.momentum_buffer", "centers")}
-    shapes = {name: tuple(tensor.shape) for name, tensor in step.state.items()}
-    assert shapes == {**rows, "centers.moved_at": (share,), "centers.step": ()}
-    assert step.memory.largest <= max(FEATURE_BYTES, FLOAT_BYTES * LOGITS_AT_ONCE)
-    assert step.memory.peak < 20 * FEATURE_BYTES
-    assert step.loss.isfinite() and step.gradient.isfinite().all()
-    assert len(step.moved["classifier"]) == share  # every class is a negative
-    assert step.moved["centers"].tolist() == list(range(LOCAL_BATCH))
+    step = walk(EXACT, rank, NUM_CLASSES, monkeypatch)
+    assert_holds_and_allocates_its_share(step, rank, {"centers.step"})
+    assert len(step.moved["classifier"]) == len(own_share(rank))  # every class is a negative
 
 
 @pytest.mark.parametrize("rank", [NUM_RANKS // 2], indirect=True)
 def test_a_step_costs_the_same_for_five_times_the_classes(rank: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    few, many = (walk(rank, num_classes, monkeypatch) for num_classes in (NUM_CLASSES // 5, NUM_CLASSES))
+    few, many = (walk(EXACT, rank, num_classes, monkeypatch) for num_classes in (NUM_CLASSES // 5, NUM_CLASSES))
     assert few.sent == many.sent
     gathered_and_returned = 2 * FEATURE_BYTES
     assert gathered_and_returned < many.sent < 2 * gathered_and_returned
     assert few.memory.peak == pytest.approx(many.memory.peak, rel=0.1)  # last chunks differ
+
+
+@pytest.mark.parametrize("rank", [NUM_RANKS // 2], indirect=True)
+def test_so_it_is_with_sampled_classes_and_mml_against_all(rank: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    few, many = (walk(WIDE, rank, num_classes, monkeypatch) for num_classes in (NUM_CLASSES // 5, NUM_CLASSES))
+    assert few.sent == many.sent < 4 * FEATURE_BYTES
+    assert_holds_and_allocates_its_share(many, rank, {"centers.step", "classifier.num_steps"})
+    numbers = uniform(SEED, "sampled", 0, np.array(own_share(rank)))
+    assert many.moved["classifier"].tolist() == sorted({*range(LOCAL_BATCH), *np.flatnonzero(numbers < SAMPLE_RATE)})
+    within, num_outside = LOCAL_BATCH * (GLOBAL_BATCH - 1), len(own_share(rank)) - LOCAL_BATCH
+    close = many.loss.facts["mml_close_pairs"] / NUM_RANKS  # each rank is given this one's part, and adds all up
+    assert close == within + 2 * GLOBAL_BATCH * num_outside

@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 from lightning_face.data.order import slots_of
 from lightning_face.distributed.world import rank, world_size
-from lightning_face.losses import pair_tiles
+from lightning_face.losses import at_once
 from lightning_face.objectives.batch import Reduction
 from lightning_face.objectives.center import CenterConfig
 from lightning_face.objectives.minimum_margin import MinimumMarginConfig, Mode
@@ -26,7 +26,7 @@ from tests.ranks import run_ranks
 
 NUM_CLASSES, DIM, GLOBAL_BATCH, NUM_STEPS = 22, 4, 24, 4
 NUMBERS_AT_ONCE = 36
-"""Tiles of 6 x 6 classes outside of the batch, and of a few rows elsewhere."""
+"""Tiles of 9 classes outside of the batch with 4 others, and of a few rows elsewhere."""
 
 LABELS = {
     # One class on every rank, in every micro-batch; the others once or twice.
@@ -79,8 +79,8 @@ CASES = [
 ]
 
 
-def make_objective(config: ObjectiveConfig, dim: int = DIM) -> Objective:
-    return Objective(config, num_classes=NUM_CLASSES, dim=dim, seed=5, device=torch.device("cpu"))
+def make_objective(config: ObjectiveConfig, dim: int = DIM, device: str = "cpu") -> Objective:
+    return Objective(config, num_classes=NUM_CLASSES, dim=dim, seed=5, device=torch.device(device))
 
 
 def global_step(step: int, layout: str, dim: int = DIM) -> Batch:
@@ -89,10 +89,12 @@ def global_step(step: int, layout: str, dim: int = DIM) -> Batch:
     return features, (torch.tensor(LABELS[layout]) + 3 * step) % NUM_CLASSES
 
 
-def train_step(objective: Objective, step: int, case: Case, dim: int = DIM) -> list[dict[str, Any]]:
+def train_step(
+    objective: Objective, step: int, case: Case, dim: int = DIM, device: str = "cpu"
+) -> list[dict[str, Any]]:
     """A step of this rank, as an engine makes it; what each micro-batch gave."""
     results = []
-    features, labels = global_step(step, case.layout, dim)
+    features, labels = (tensor.to(device) for tensor in global_step(step, case.layout, dim))
     for micro_batch in range(case.accumulation):
         slots = slots_of(GLOBAL_BATCH, case.accumulation, micro_batch, rank(), world_size())
         leaf = features[slots].requires_grad_()
@@ -110,12 +112,14 @@ def train_step(objective: Objective, step: int, case: Case, dim: int = DIM) -> l
     return results
 
 
-def train(cases: list[tuple[Case, Placement]], dim: int = DIM) -> list[tuple[list[dict[str, Any]], Any]]:
-    pair_tiles.NUMBERS_AT_ONCE = NUMBERS_AT_ONCE
+def train(
+    cases: list[tuple[Case, Placement]], dim: int = DIM, device: str = "cpu"
+) -> list[tuple[list[dict[str, Any]], Any]]:
+    at_once.NUMBERS_ON_CPU = at_once.NUMBERS_ON_GPU = NUMBERS_AT_ONCE
     outcomes = []
     for case, placement in cases:
-        objective = make_objective(case.config(placement), dim)
-        results = [result for step in range(NUM_STEPS) for result in train_step(objective, step, case, dim)]
+        objective = make_objective(case.config(placement), dim, device)
+        results = [result for step in range(NUM_STEPS) for result in train_step(objective, step, case, dim, device)]
         outcomes.append((results, objective.state()))
     return outcomes
 
@@ -228,7 +232,7 @@ class LargestNumbers(TorchDispatchMode):
 @pytest.mark.parametrize("mode", ["A", "B"])
 def test_memory_is_bounded_by_the_tile(mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
     """With all of 5,000 classes seen, no more numbers than a tile has are ever made at once."""
-    monkeypatch.setattr(pair_tiles, "NUMBERS_AT_ONCE", 1000)
+    monkeypatch.setattr(at_once, "NUMBERS_ON_CPU", 1000)
     config = Case(mode, "batch_vs_all").config()
     objective = Objective(config, num_classes=5000, dim=DIM, seed=1, device=torch.device("cpu"))
     objective.state()["centers.moved_at"].zero_()

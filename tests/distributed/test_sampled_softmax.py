@@ -11,10 +11,10 @@ from torch import Tensor
 from lightning_face.data.order import slots_of
 from lightning_face.distributed.world import rank, world_size
 from lightning_face.hashing import uniform
+from lightning_face.losses import at_once
 from lightning_face.objectives.objective import Objective, ObjectiveConfig
 from lightning_face.objectives.softmax import SoftmaxConfig
 from lightning_face.optim.row_config import RowOptimizerConfig, RowOptimizerKind
-from lightning_face.tables import sharded_classifier
 from tests.oracle import assert_close
 from tests.ranks import run_ranks
 
@@ -44,11 +44,11 @@ CASES = {
 }
 
 
-def make_objective(case: Case, kind: RowOptimizerKind) -> Objective:
+def make_objective(case: Case, kind: RowOptimizerKind, device: str = "cpu") -> Objective:
     optimizer = RowOptimizerConfig(kind=kind)
     softmax = SoftmaxConfig(sample_rate=case.rate, filter_above=case.filter_above, init_std=0.5, optimizer=optimizer)
     config = ObjectiveConfig(softmax, center=None)
-    return Objective(config, num_classes=case.num_classes, dim=DIM, seed=SEED, device=torch.device("cpu"))
+    return Objective(config, num_classes=case.num_classes, dim=DIM, seed=SEED, device=torch.device(device))
 
 
 def global_step(case: Case, step: int) -> tuple[Tensor, Tensor]:
@@ -56,9 +56,11 @@ def global_step(case: Case, step: int) -> tuple[Tensor, Tensor]:
     return features, (torch.tensor(case.labels) + 3 * step) % case.num_classes
 
 
-def train_step(objective: Objective, case: Case, step: int, accumulation: int) -> tuple[list[float], list[Tensor]]:
+def train_step(
+    objective: Objective, case: Case, step: int, accumulation: int, device: str = "cpu"
+) -> tuple[list[float], list[Tensor]]:
     """Loss and feature gradient of each micro-batch, as they reach this rank's backbone."""
-    features, labels = global_step(case, step)
+    features, labels = (tensor.to(device) for tensor in global_step(case, step))
     values, gradients = [], []
     for micro_batch in range(accumulation):
         slots = slots_of(GLOBAL_BATCH, accumulation, micro_batch, rank(), world_size())
@@ -71,12 +73,12 @@ def train_step(objective: Objective, case: Case, step: int, accumulation: int) -
     return values, gradients
 
 
-def train(case: Case, kind: RowOptimizerKind, accumulation: int) -> dict[str, Any]:
-    sharded_classifier.LOGITS_AT_ONCE = 3 * GLOBAL_BATCH  # three classes a chunk, with accumulation six
-    objective = make_objective(case, kind)
+def train(case: Case, kind: RowOptimizerKind, accumulation: int, device: str = "cpu") -> dict[str, Any]:
+    at_once.NUMBERS_ON_CPU = at_once.NUMBERS_ON_GPU = 3 * GLOBAL_BATCH  # three classes a chunk, with accumulation six
+    objective = make_objective(case, kind, device)
     result: dict[str, Any] = {"values": [], "gradients": [], "states": [copied(objective)]}
     for step in range(len(LEARNING_RATES)):
-        values, gradients = train_step(objective, case, step, accumulation)
+        values, gradients = train_step(objective, case, step, accumulation, device)
         result["values"] += values
         result["gradients"] += gradients
         result["states"].append(copied(objective))
@@ -153,9 +155,8 @@ def joined(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     }
 
 
-def assert_equals_oracle(name: str, kind: RowOptimizerKind, accumulation: int, num_ranks: int) -> None:
+def assert_equals_oracle(name: str, kind: RowOptimizerKind, accumulation: int, results: list[dict[str, Any]]) -> None:
     oracle = oracle_of(name, kind, accumulation)
-    results = run_ranks(train, num_ranks, CASES[name], kind, accumulation)
     for result in results:
         assert result["values"] == pytest.approx(oracle.values, rel=1e-5, abs=1e-7)
     for micro_batch, expected in enumerate(oracle.gradients):
@@ -182,12 +183,13 @@ def assert_only_these_move(before: dict[str, Tensor], after: dict[str, Tensor], 
 @pytest.mark.parametrize("accumulation", [1, 2])
 @pytest.mark.parametrize("name", CASES)
 def test_ranks_equal_the_loops(name: str, accumulation: int, num_ranks: int) -> None:
-    assert_equals_oracle(name, "sgd", accumulation, num_ranks)
+    results = run_ranks(train, num_ranks, CASES[name], "sgd", accumulation)
+    assert_equals_oracle(name, "sgd", accumulation, results)
 
 
 @pytest.mark.parametrize("num_ranks", [1, 3])
 def test_adamw_equals_the_loops(num_ranks: int) -> None:
-    assert_equals_oracle("some", "adamw", 2, num_ranks)
+    assert_equals_oracle("some", "adamw", 2, run_ranks(train, num_ranks, CASES["some"], "adamw", 2))
 
 
 def test_the_cases_are_what_they_are_for() -> None:

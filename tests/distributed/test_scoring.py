@@ -12,9 +12,8 @@ from torch.nn import functional as F
 from lightning_face.distributed.batch import GlobalBatch
 from lightning_face.distributed.world import rank, world_size
 from lightning_face.hashing import uniform
-from lightning_face.losses import LogSumExp, NegativesReduction, Scoring, SoftplusSum
+from lightning_face.losses import LogSumExp, NegativesReduction, Scoring, SoftplusSum, at_once
 from lightning_face.optim.row_config import RowOptimizerConfig
-from lightning_face.tables import sharded_classifier
 from lightning_face.tables.placement import Classifier, make_classifier
 from tests.oracle import assert_close, scores_of
 from tests.ranks import run_ranks
@@ -110,7 +109,7 @@ def step_of(case: Case, is_sharded: bool) -> Outcome:
 
 
 def steps(cases: list[tuple[Case, bool]]) -> list[Outcome]:
-    sharded_classifier.LOGITS_AT_ONCE = 2 * GLOBAL_BATCH  # two classes a chunk, of three rows one
+    at_once.NUMBERS_ON_CPU = at_once.NUMBERS_ON_GPU = 2 * GLOBAL_BATCH  # two classes a chunk, of three rows one
     return [step_of(*case) for case in cases]
 
 

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from lightning_face.data.order import slots_of
 from lightning_face.distributed.world import rank, world_size
+from lightning_face.losses import at_once
 from lightning_face.objectives.center import CenterConfig
 from lightning_face.objectives.minimum_margin import MinimumMarginConfig, Mode
 from lightning_face.objectives.objective import Objective, ObjectiveConfig
 from lightning_face.objectives.softmax import SoftmaxConfig
 from lightning_face.optim.row_config import RowOptimizerConfig, RowOptimizerKind
-from lightning_face.tables import sharded_classifier
 from lightning_face.tables.placement import Placement
 from tests.oracle import Batch, Oracle, StepOfOracle, assert_close
 from tests.ranks import run_ranks
@@ -43,8 +43,8 @@ def make_config(mode: Mode, kind: RowOptimizerKind = "sgd", placement: Placement
     )
 
 
-def make_objective(config: ObjectiveConfig, num_classes: int = NUM_CLASSES, dim: int = DIM) -> Objective:
-    return Objective(config, num_classes=num_classes, dim=dim, seed=5, device=torch.device("cpu"))
+def make_objective(config: ObjectiveConfig, dim: int = DIM, device: str = "cpu") -> Objective:
+    return Objective(config, num_classes=NUM_CLASSES, dim=dim, seed=5, device=torch.device(device))
 
 
 def global_step(step: int, layout: str, dim: int = DIM) -> Batch:
@@ -53,13 +53,15 @@ def global_step(step: int, layout: str, dim: int = DIM) -> Batch:
     return features, (torch.tensor(LABELS[layout]) + 3 * step) % NUM_CLASSES
 
 
-def train(config: ObjectiveConfig, layout: str, accumulation: int, dim: int = DIM) -> dict[str, Any]:
+def train(
+    config: ObjectiveConfig, layout: str, accumulation: int, dim: int = DIM, device: str = "cpu"
+) -> dict[str, Any]:
     """Three steps of this rank, as an engine makes them: it divides a micro-batch's loss by the accumulation."""
-    sharded_classifier.LOGITS_AT_ONCE = 3 * GLOBAL_BATCH  # three classes a chunk, with accumulation six
-    objective = make_objective(config, dim=dim)
+    at_once.NUMBERS_ON_CPU = at_once.NUMBERS_ON_GPU = 3 * GLOBAL_BATCH  # three classes a chunk, with accumulation six
+    objective = make_objective(config, dim, device)
     result: dict[str, Any] = {"values": [], "gradients": []}
     for step, learning_rate in enumerate(LEARNING_RATES):
-        features, labels = global_step(step, layout, dim)
+        features, labels = (tensor.to(device) for tensor in global_step(step, layout, dim))
         for micro_batch in range(accumulation):
             slots = slots_of(GLOBAL_BATCH, accumulation, micro_batch, rank(), world_size())
             leaf = features[slots].requires_grad_()
@@ -86,11 +88,16 @@ def oracle_of(mode: Mode, kind: RowOptimizerKind, layout: str, accumulation: int
     return oracle, steps
 
 
-def assert_equals_oracle(
+def assert_ranks_equal_oracle(
     num_ranks: int, mode: Mode, kind: RowOptimizerKind, layout: str, accumulation: int, placement: Placement
 ) -> None:
-    oracle, steps = oracle_of(mode, kind, layout, accumulation)
     results = run_ranks(train, num_ranks, make_config(mode, kind, placement), layout, accumulation)
+    assert_equals_oracle(results, *oracle_of(mode, kind, layout, accumulation), placement)
+
+
+def assert_equals_oracle(
+    results: list[dict[str, Any]], oracle: Oracle, steps: list[StepOfOracle], placement: Placement
+) -> None:
     terms = [terms for step in steps for terms in step.terms]
     totals = [total for step in steps for total in step.totals]
     gradients = [gradient for step in steps for gradient in step.feature_gradients]
@@ -128,13 +135,13 @@ def assert_state_equals(state: dict[str, Tensor], oracle: Oracle) -> None:
 def test_ranks_equal_one_process(
     mode: Mode, layout: str, accumulation: int, placement: Placement, num_ranks: int
 ) -> None:
-    assert_equals_oracle(num_ranks, mode, "sgd", layout, accumulation, placement)
+    assert_ranks_equal_oracle(num_ranks, mode, "sgd", layout, accumulation, placement)
 
 
 @pytest.mark.parametrize("num_ranks", [2, 3])
 @pytest.mark.parametrize("placement", ["replicated", "sharded"])
 def test_adamw_equals_one_process(placement: Placement, num_ranks: int) -> None:
-    assert_equals_oracle(num_ranks, "A", "adamw", "uneven", 1, placement)
+    assert_ranks_equal_oracle(num_ranks, "A", "adamw", "uneven", 1, placement)
 
 
 @pytest.mark.parametrize("mode", ["A", "B"])

@@ -10,7 +10,9 @@ import pytest
 
 from lightning_face.__main__ import main
 from lightning_face.data.manifest import INDEX_DTYPE
+from tests.disk import full_disk
 from tests.e2e.test_resume import differences, final
+from tests.unit.checkpoint.test_directory import altered
 
 
 @pytest.fixture
@@ -93,6 +95,7 @@ def test_manifest_of_other_tars(tiny_config, dataset, tmp_path, capfd):
             ("--model.objective.softmax.head", "ArcFace", "--model.objective.softmax.head.margin_rad", 28.6),
             "softmax.head.margin_rad must be in [0, pi/2], in radians, got 28.6",
         ),
+        (("--model.objective.triplet", "{}"), "set data.images_per_identity to 2 or more"),
         (("--model.backbone.name", "resnet10x"), "did you mean"),
         (("--run_dir", "/proc/nowhere"), "cannot be written"),
         (("--data.train", "/nowhere"), "/nowhere/manifest.json is missing"),
@@ -176,17 +179,20 @@ class TestCheckpoints:
         error = error_of(capfd, "fit", "--config", tiny_config, "--run_dir", trained, "--data.train", dataset)
         assert "manifest_hash" in error
 
-    def test_half_deleted(self, tiny_config, trained, capfd, caplog):
-        """The one before is used, and said; asked for by name, it is refused."""
-        (trained / "checkpoints" / "last" / "dense.ckpt").unlink()
+    def test_one_wrong_bit(self, tiny_config, trained, capfd, caplog):
+        """The one before is used, and said; asked for by name, it is refused. Nothing but reading it all can tell."""
+        altered(trained / "checkpoints" / "last" / "dense.ckpt")
         capfd.readouterr()
         damaged = (trained / "checkpoints" / "last").resolve()
         options = ("--config", tiny_config, "--run_dir", trained)
-        assert "dense.ckpt is missing" in error_of(capfd, "fit", *options, "--ckpt_path", damaged)
+        assert "dense.ckpt is not what was written" in error_of(capfd, "fit", *options, "--ckpt_path", damaged)
         with caplog.at_level("INFO"):
             assert main(["fit", *map(str, options)]) == 0
         assert f"{damaged} is damaged" in caplog.text
         assert f"going on from {damaged.with_name('step-00000015')}" in caplog.text
+        with (trained / "metrics.csv").open(newline="") as file:
+            steps = [int(row["step"]) for row in csv.DictReader(file) if row["train/loss"]]
+        assert steps == sorted(set(steps))  # those after it were made again, and are there once
 
     def test_two_attempts_do_not_mix(self, tiny_config, trained, tmp_path, capfd):
         """An earlier checkpoint may begin another run; beside later ones it is refused."""
@@ -233,6 +239,15 @@ def test_weights_that_are_not_finite_are_not_saved(tiny_config, tmp_path, capfd)
     code = main(["fit", "--config", str(tiny_config), "--run_dir", str(tmp_path / "run"), *options])
     assert code == 3 and "is not saved" in capfd.readouterr().err
     assert not list((tmp_path / "run" / "checkpoints").glob("step-*"))
+
+
+def test_full_disk(tiny_config, tmp_path, capfd):
+    """Nothing half-written stays, neither as a checkpoint nor beside it."""
+    options = ("--config", tiny_config, "--run_dir", tmp_path / "run", "--data.verification", "{}")
+    with full_disk(50_000):
+        error = error_of(capfd, "fit", *options, "--trainer.max_steps", 5)
+    assert "step-00000005 could not be written (File too large)" in error and "another --run_dir" in error
+    assert list((tmp_path / "run" / "checkpoints").iterdir()) == []
 
 
 def test_default_optimizer_can_be_resumed(tiny_config, tmp_path):

@@ -15,10 +15,10 @@ OPTIONS = (
 )
 
 
-@pytest.mark.parametrize("engine", ["fsdp2", "deepspeed_stage_3"])
-def test_what_is_trained_is_evaluated(tiny_config, tmp_path, engine):
+@pytest.mark.parametrize("engine, precision", [("fsdp2", "32-true"), ("deepspeed_stage_3", "bf16-mixed")])
+def test_what_is_trained_is_evaluated(tiny_config, tmp_path, engine, precision):
     run = tmp_path / "run"
-    options = ("--trainer.strategy", engine, *OPTIONS)
+    options = ("--trainer.strategy", engine, "--trainer.precision", precision, *OPTIONS)
     fit(tiny_config, run, *options, "--trainer.max_epochs", 1)
     tested = run_cli("test", "--run_dir", run)
     assert tested.returncode == 0, tested.stderr[-4000:]

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from lightning_face.data.augment import NUM_DRAWS, AugmentConfig, augment, normalise
+from lightning_face.losses import class_sums
 from lightning_face.models import build_backbone
 from lightning_face.objectives.center import CenterConfig
 from lightning_face.objectives.minimum_margin import MinimumMarginConfig
@@ -48,6 +49,12 @@ def test_gpu_equals_cpu():
 def test_heads_on_the_gpu_equal_those_on_the_cpu(name, placement):
     softmax = SoftmaxConfig(head=CASES[name].head(8.0), init_std=1.0, placement=placement)
     assert_gpu_equals_cpu(ObjectiveConfig(softmax, center=None), 1e-4)
+
+
+def test_class_sums_have_the_same_bits_every_time():
+    features, slots = torch.randn((4096, 64), device="cuda"), torch.randint(0, 5, (4096,), device="cuda")
+    sums = [class_sums(features, slots, 5) for _ in range(5)]
+    assert all(torch.equal(again, sums[0]) for again in sums)
 
 
 def whole_step(device, precision):

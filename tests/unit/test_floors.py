@@ -34,7 +34,7 @@ DOORS = {
         "deepspeed": {"lightning_face.engines.zero"},
         "matplotlib": {"lightning_face.evaluation.figures"},
         "rich": {"lightning_face.callbacks.summary"},
-        "safetensors": {"lightning_face.checkpoint.tables", "lightning_face.checkpoint.tensor_file"},
+        "safetensors": {"lightning_face.checkpoint.tensor_file"},
         "simplejpeg": {"lightning_face.data.decode"},
         "timm": {"lightning_face.models.timm_backbone"},
         "torchmetrics": {"lightning_face.evaluation.roc"},

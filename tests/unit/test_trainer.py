@@ -3,6 +3,7 @@
 import pytest
 from pytorch_lightning.strategies import DDPStrategy
 
+from lightning_face.engines.choice import ENGINES
 from lightning_face.errors import ConfigError
 from lightning_face.trainer import FaceTrainer
 
@@ -17,8 +18,6 @@ from lightning_face.trainer import FaceTrainer
         {"overfit_batches": 2},
         {"fast_dev_run": True},
         {"num_sanity_val_steps": 2},
-        {"precision": "16-mixed"},
-        {"precision": "bf16-true"},
         {"strategy": "fsdp"},  # the older one; ours is fsdp2
         {"use_distributed_sampler": True},
         {"reload_dataloaders_every_n_epochs": 1},
@@ -49,6 +48,28 @@ class _Other(DDPStrategy):
     """Gradients of a strategy that nobody has looked at may be anything."""
 
 
-def test_deepspeed_takes_float32_only() -> None:
-    with pytest.raises(ConfigError, match=r"trainer.precision bf16-mixed does not work with deepspeed_stage_2"):
-        FaceTrainer(accelerator="cpu", devices=2, logger=False, strategy="deepspeed_stage_2", precision="bf16-mixed")
+@pytest.mark.parametrize("engine", ["ddp", "fsdp2", "deepspeed_stage_3"])
+@pytest.mark.parametrize("precision", ["16-mixed", "16-true", "bf16-true", "64-true", 16])
+def test_other_precisions_are_refused_under_every_engine(precision: str | int, engine: str) -> None:
+    expected = f"trainer.precision must be 32-true or bf16-mixed, got {precision}"
+    with pytest.raises(ConfigError, match=expected):
+        FaceTrainer(accelerator="cpu", devices=2, logger=False, strategy=engine, precision=precision)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_engine_takes_bf16_mixed(engine: str) -> None:
+    trainer = FaceTrainer(accelerator="cpu", devices=2, logger=False, strategy=engine, precision="bf16-mixed")
+    assert (trainer.engine, trainer.precision) == (engine, "bf16-mixed")
+
+
+@pytest.mark.parametrize(
+    ("engine", "options"),
+    [
+        ("fsdp2", {"sync_batchnorm": True}),
+        ("deepspeed_stage_1", {"sync_batchnorm": True}),
+        ("deepspeed_stage_2", {"gradient_clip_algorithm": "value", "gradient_clip_val": 1.0}),
+    ],
+)
+def test_what_the_engine_cannot_serve_is_refused(engine: str, options: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match=rf"trainer\.{next(iter(options))} .*with {engine}"):
+        FaceTrainer(accelerator="cpu", devices=2, logger=False, strategy=engine, **options)

@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 
 from lightning_face.checkpoint import directory
+from lightning_face.checkpoint.choice import check_intact, last_intact
 from lightning_face.checkpoint.directory import (
     DENSE_FILE,
     DESCRIPTION_FILE,
     Description,
-    check_intact,
     checkpoints_of,
     describe,
-    last_intact,
     make_partial,
     name_of,
+    partial_of,
     point,
     prune,
     publish,
@@ -39,12 +39,13 @@ def folder(tmp_path: Path) -> Path:
 
 def save(folder: Path, step: int, contents: bytes = b"weights") -> Path:
     """Write a checkpoint as the trainer does."""
-    partial = make_partial(folder, name_of(step))
+    final = folder / name_of(step)
+    partial = partial_of(final)
+    make_partial(final)
     (partial / DENSE_FILE).write_bytes(contents + str(step).encode())
     (partial / TABLES_FILE).write_bytes(b"rows of the tables")
-    final = folder / name_of(step)
     files = {name: seal(partial / name) for name in (DENSE_FILE, TABLES_FILE)}
-    publish(partial, final, Description(step, {"consumed": step}, {"centers": [3, 2]}, {"seed": 1}, files, "ddp", 2))
+    publish(final, Description(step, {"consumed": step}, {"centers": [3, 2]}, {"seed": 1}, files, "ddp", 2))
     return final
 
 
@@ -161,9 +162,20 @@ def test_checkpoint_of_another_version_is_refused(folder: Path) -> None:
         describe(checkpoint)
 
 
+@pytest.mark.parametrize("name", ["/etc/passwd", "../other/dense.ckpt", "dense.ckpt/../../other"])
+def test_description_may_not_name_files_elsewhere(folder: Path, name: str) -> None:
+    checkpoint = save(folder, 10)
+    fields = json.loads((checkpoint / DESCRIPTION_FILE).read_text())
+    fields["files"][name] = {"bytes": 1, "sha256": "0"}
+    (checkpoint / DESCRIPTION_FILE).write_text(json.dumps(fields))
+    with pytest.raises(CheckpointError, match=f"checkpoint.json is damaged .it names '{name}', outside") as error:
+        describe(checkpoint)
+    assert "\n" not in str(error.value)
+
+
 def test_run_without_checkpoints_has_none(tmp_path: Path, folder: Path) -> None:
     assert last_intact(tmp_path) is None
-    make_partial(folder, name_of(10))
+    make_partial(folder / name_of(10))
     assert last_intact(tmp_path) is None
 
 
@@ -200,10 +212,11 @@ def test_saving_a_step_again_never_loses_it(folder: Path, monkeypatch: pytest.Mo
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        partial = make_partial(folder, name_of(20))
+        make_partial(former)
+        partial = partial_of(former)
         (partial / DENSE_FILE).write_bytes(b"new")
         patch.setattr(*{"rename": (Path, "rename"), "rmtree": (directory.shutil, "rmtree")}[kill_at], killed)
-        publish(partial, former, Description(20, {}, {}, {}, {DENSE_FILE: seal(partial / DENSE_FILE)}, "ddp", 2))
+        publish(former, Description(20, {}, {}, {}, {DENSE_FILE: seal(partial / DENSE_FILE)}, "ddp", 2))
     assert last_intact(folder.parent) == former
     again = save(folder, 20, b"newer")
     assert (check_intact(again).step, (again / DENSE_FILE).read_bytes()) == (20, b"newer20")
@@ -211,9 +224,9 @@ def test_saving_a_step_again_never_loses_it(folder: Path, monkeypatch: pytest.Mo
 
 
 def test_partial_is_empty_and_former_ones_are_removed(folder: Path) -> None:
-    left_over = make_partial(folder, name_of(10))
-    (left_over / DENSE_FILE).write_bytes(b"half")
-    partial = make_partial(folder, name_of(20))
-    assert names(folder) == [partial.name] and not names(partial)
-    again = make_partial(folder, name_of(20))
-    assert again == partial and not names(again)
+    make_partial(folder / name_of(10))
+    (partial_of(folder / name_of(10)) / DENSE_FILE).write_bytes(b"half")
+    partial = partial_of(folder / name_of(20))
+    for _ in range(2):
+        make_partial(folder / name_of(20))
+        assert names(folder) == [partial.name] and not names(partial)

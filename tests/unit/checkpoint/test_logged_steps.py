@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from lightning_face.callbacks.checkpointing import Checkpointing
-from lightning_face.checkpoint.directory import DENSE_FILE, check_intact, checkpoints_of, name_of
+from lightning_face.checkpoint.choice import check_intact
+from lightning_face.checkpoint.directory import DENSE_FILE, checkpoints_of, name_of
 from lightning_face.data.datamodule import FaceDataModule
 from lightning_face.loggers import METRICS_FILE, CsvLogger
 from lightning_face.module import BackboneConfig, FaceModule

@@ -146,3 +146,14 @@ def test_micro_batches_hold_whole_identities(tiny_dataset: Path) -> None:
     data.check_batch(num_ranks=4, accumulation=3)
     with pytest.raises(ConfigError, match="images_per_identity 4 must divide a micro-batch of 6 samples"):
         data.check_batch(num_ranks=1, accumulation=4)
+
+
+def test_losses_over_pairs_need_several_images_of_several_identities(tiny_dataset: Path) -> None:
+    data = data_of(tiny_dataset, images_per_identity=4)
+    data.check_pairs(accumulation=3, wanted_by=["triplet"])
+    with pytest.raises(ConfigError, match=r"to 2 or more, below a micro-batch's 4 samples"):
+        data.check_pairs(accumulation=6, wanted_by=["triplet"])
+    for options in ({}, {"images_per_identity": 1}, {"tail_weight": 0.5}):
+        data_of(tiny_dataset, **options).check_pairs(accumulation=1, wanted_by=[])
+        with pytest.raises(ConfigError, match=r"^objective\.triplet compares .* set data\.images_per_identity to 2"):
+            data_of(tiny_dataset, **options).check_pairs(accumulation=1, wanted_by=["triplet", "range"])

@@ -1,5 +1,7 @@
 """Center loss and Wen's rule against the paper's equations, and a batch worked out by hand."""
 
+from types import ModuleType
+
 import pytest
 import torch
 
@@ -11,6 +13,20 @@ def example() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(2)
     features, centers = torch.randn(7, 3, generator=generator), torch.randn(5, 3, generator=generator)
     return features, torch.tensor([1, 3, 1, 1, 0, 3, 1]), centers
+
+
+def check(module: ModuleType) -> None:
+    features, labels, centers = example()
+    features.requires_grad_()
+    loss = module.center_loss(features, centers[labels])
+    assert_close(loss, center_sum(features.double(), labels, centers.double()))
+    (gradient,) = torch.autograd.grad(loss, features)
+    assert_close(gradient, features - centers[labels])
+    classes, slots, counts = torch.unique(labels, return_inverse=True, return_counts=True)
+    sums = module.class_sums(features, slots, len(classes))
+    rows = module.moved_centers(centers[classes], sums, counts, 0.3)
+    expected = moved(centers.double(), [(features.double(), labels)], 0.3)
+    assert_close(rows, torch.stack(list(expected.values())))
 
 
 def test_value_equals_the_equation() -> None:
@@ -32,6 +48,20 @@ def test_class_sums_by_hand() -> None:
     features = torch.tensor([[1.0, 2.0], [10.0, 20.0], [3.0, 4.0]])
     sums = class_sums(features, torch.tensor([2, 0, 2]), 3)
     assert sums.tolist() == [[10.0, 20.0], [0.0, 0.0], [4.0, 6.0]]
+
+
+def test_class_sums_add_samples_in_their_order() -> None:
+    """Also the bits are those of a loop; a class without samples has zeros, and gradients are those of the sum."""
+    features = torch.randn(200, 3, generator=torch.Generator().manual_seed(1)).mul_(1e3).requires_grad_()
+    slots = torch.arange(200) ** 2 % 11  # squares: half of the classes have no sample
+    expected = torch.zeros(12, 3)
+    for slot, row in zip(slots.tolist(), features.detach(), strict=True):
+        expected[slot] += row
+    sums = class_sums(features, slots, 12)
+    assert torch.equal(sums, expected)
+    weights = torch.randn(12, 3)
+    (sums * weights).sum().backward()
+    assert torch.equal(features.grad, weights[slots])
 
 
 def test_wens_rule_by_hand() -> None:

@@ -1,6 +1,7 @@
 """Softmax against equation 1 of the paper, written as loops in float64."""
 
 import math
+from types import ModuleType
 
 import torch
 
@@ -17,6 +18,19 @@ def example() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 def softmax(features: torch.Tensor, labels: torch.Tensor, classifier: torch.Tensor) -> torch.Tensor:
     return softmax_loss(*Scoring().scores(features, labels, classifier)).sum()
+
+
+def check(module: ModuleType) -> None:
+    features, labels, classifier = example()
+    features.requires_grad_()
+    slow = features.detach().double().requires_grad_()
+    losses = (
+        module.softmax_loss(*Scoring().scores(features, labels, classifier)),
+        softmax_sum(slow, labels, classifier.double()),
+    )
+    assert_close(*losses)
+    gradients = [torch.autograd.grad(loss, leaf)[0] for loss, leaf in zip(losses, (features, slow), strict=True)]
+    assert_close(*gradients)
 
 
 def test_value_and_gradients_equal_the_equation() -> None:

@@ -7,9 +7,13 @@ import pytest
 
 from lightning_face.errors import ConfigError
 from lightning_face.objectives.center import CenterConfig
+from lightning_face.objectives.contrastive import ContrastiveConfig
+from lightning_face.objectives.marginal import MarginalConfig
 from lightning_face.objectives.minimum_margin import MinimumMarginConfig
 from lightning_face.objectives.objective import ObjectiveConfig
+from lightning_face.objectives.range_loss import RangeConfig
 from lightning_face.objectives.softmax import SoftmaxConfig
+from lightning_face.objectives.triplet import TripletConfig
 
 NAN = float("nan")
 
@@ -61,6 +65,43 @@ NAN = float("nan")
             {"mode": "C", "scope": "batch_vs_all", "every_n_steps": 2},
             r"every_n_steps belongs to mml.scope all.* scope is batch_vs_all, every_n_steps is 2; leave it out",
         ),
+        (
+            ContrastiveConfig,
+            {"weight": 0.0},
+            r"contrastive.weight must be above 0, got 0.0; `contrastive: null` switches",
+        ),
+        (ContrastiveConfig, {"weight": NAN}, r"contrastive.weight must be above 0, got nan"),
+        (ContrastiveConfig, {"reduction": "max"}, r"contrastive.reduction must be one of mean, mean_nonzero, sum, got"),
+        (ContrastiveConfig, {"margin": 0.0}, r"contrastive.margin must be above 0 \(a distance\), got 0.0"),
+        (
+            ContrastiveConfig,
+            {"margin": 2.1},
+            r"contrastive.margin must be at most 2, the largest distance of normalised features, got 2.1",
+        ),
+        (TripletConfig, {"weight": -1.0}, r"triplet.weight must be above 0, got -1.0"),
+        (TripletConfig, {"mining": "easy"}, r"triplet.mining must be one of semi_hard, hardest_.*, got 'easy'"),
+        (TripletConfig, {"margin": NAN}, r"triplet.margin must be above 0 \(a squared distance\), got nan"),
+        (TripletConfig, {"margin": 4.5}, r"triplet.margin must be at most 4, the largest squared distance .* got 4.5"),
+        (TripletConfig, {"margin": 2.5, "squared": False}, r"triplet.margin must be at most 2, .* got 2.5"),
+        (TripletConfig, {"reduction": "none"}, r"triplet.reduction must be one of mean, mean_nonzero, sum, got 'none'"),
+        (MarginalConfig, {"weight": NAN}, r"marginal.weight must be above 0, got nan"),
+        (MarginalConfig, {"reduction": ""}, r"marginal.reduction must be one of"),
+        (MarginalConfig, {"margin": 1.3}, r"marginal.margin must be in \[0, marginal.threshold\], got 1.3 and 1.2"),
+        (MarginalConfig, {"margin": NAN}, r"marginal.margin must be in \[0, marginal.threshold\], got nan"),
+        (MarginalConfig, {"threshold": 3.9}, r"threshold \+ marginal.margin must be at most 4, .* got 4.2"),
+        (MarginalConfig, {"threshold": 0.0, "margin": 0.0}, r"marginal.threshold \+ marginal.margin must be above 0"),
+        (RangeConfig, {"weight": 0.0}, r"range.weight must be above 0, got 0.0; `range: null` switches it off"),
+        (RangeConfig, {"reduction": "mean_nonzero"}, r"range.reduction must be mean or sum, got 'mean_nonzero'"),
+        (RangeConfig, {"margin": -1.0}, r"range.margin must be above 0 \(a squared distance\), got -1.0"),
+        (RangeConfig, {"normalise": True}, r"range.margin must be at most 4, .* of normalised features, got 20000.0"),
+        (RangeConfig, {"num_largest": 0}, r"range.num_largest must be at least 1, got 0; the paper uses 2"),
+        (
+            RangeConfig,
+            {"intra_weight": -1.0},
+            r"range.intra_weight and range.inter_weight must not be negative, .* -1.0",
+        ),
+        (RangeConfig, {"intra_weight": 0.0, "inter_weight": 0.0}, r"one of them above 0, got 0.0 and 0.0"),
+        (RangeConfig, {"inter_weight": NAN}, r"one of them above 0, got 0.0001 and nan"),
         (ObjectiveConfig, {"center": None, "mml": MinimumMarginConfig()}, r"mml needs the table of centers"),
         (ObjectiveConfig, {"softmax": None, "center": None}, r"no term left"),
         (ObjectiveConfig, {"softmax": None, "center": CenterConfig(weight=0.0)}, r"no term left"),
@@ -84,7 +125,17 @@ def test_bad_option(make: Callable[..., Any], options: dict[str, Any], message: 
         (MinimumMarginConfig, {"mode": "B", "center_rate": 1e-3, "reduction": "mean"}),
         (MinimumMarginConfig, {"scope": "batch_vs_all"}),
         (MinimumMarginConfig, {"mode": "C", "scope": "all", "every_n_steps": 100}),
+        (ContrastiveConfig, {"margin": 2.0}),
+        (ContrastiveConfig, {"margin": None}),
+        (ContrastiveConfig, {"margin": 30.0, "normalise": False}),
+        (TripletConfig, {"margin": None, "squared": False, "normalise": False, "mining": "batch_hard"}),
+        (TripletConfig, {"margin": 4.0}),
+        (MarginalConfig, {"margin": 1.2}),
+        (MarginalConfig, {"threshold": 50.0, "normalise": False}),
+        (RangeConfig, {"margin": 4.0, "normalise": True, "num_largest": 1}),
+        (RangeConfig, {"intra_weight": 0.0}),
         (ObjectiveConfig, {"softmax": None}),
+        (ObjectiveConfig, {"softmax": None, "center": None, "range": RangeConfig()}),
         (ObjectiveConfig, {"center": CenterConfig(weight=0.0), "mml": MinimumMarginConfig()}),
     ],
 )

@@ -1,5 +1,6 @@
 """Initial rows depend on (seed, table, class id) and on nothing else."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -16,6 +17,22 @@ def test_any_block_equals_that_of_the_whole_table(first: int, count: int, monkey
     whole = rows(0, 19)
     monkeypatch.setattr(initial, "_ROWS_AT_ONCE", 4)
     assert torch.equal(rows(first, count), whole[first : first + count])
+
+
+def test_rows_go_to_a_device_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight ranks of a node make their rows at once: the host has no room for all of them."""
+    monkeypatch.setattr(initial, "_ROWS_AT_ONCE", 4)
+    moved: list[int] = []
+    from_numpy = torch.from_numpy
+
+    def spy(array: np.ndarray) -> torch.Tensor:
+        moved.append(len(array))
+        return from_numpy(array)
+
+    monkeypatch.setattr(torch, "from_numpy", spy)
+    table = initial_rows("centers", 0, 19, 5, std=0.01, seed=3, device=torch.device("meta"))
+    assert (table.device.type, table.shape) == ("meta", (19, 5))
+    assert moved == [4, 4, 4, 4, 3]
 
 
 def test_more_classes_leave_the_first_rows_as_they_are() -> None:

@@ -1,6 +1,6 @@
 """Tables that memory cannot hold are refused before anything is allocated, with the number of ranks that would do."""
 
-from pathlib import Path
+from functools import partial
 
 import pytest
 import torch
@@ -22,10 +22,10 @@ REPLICATED = [TablePlan("classifier", "A", True, 400), TablePlan("centers", "B",
 
 @pytest.fixture
 def ranks(monkeypatch: pytest.MonkeyPatch):
-    """Pretend to be rank 0 of several, with a host and free bytes for each."""
+    """Pretend to be rank 0 of several, with a host for each, and the bytes that tables may take: 80 % of the free."""
 
     def pretend(*hosts_and_free: tuple[str, float]) -> None:
-        everywhere = [((host, "cpu"), free) for host, free in hosts_and_free]
+        everywhere = [((host, "cpu"), 1.25 * free) for host, free in hosts_and_free]
         monkeypatch.setattr(memory, "gather_objects", lambda own: everywhere)
         monkeypatch.setattr(memory, "world_size", lambda: len(everywhere))
 
@@ -41,15 +41,26 @@ def test_bytes_per_class_are_those_of_the_rows_and_their_state(kind, momentum, n
 
 
 @pytest.mark.parametrize("rows_per_class", [1, 3])
-def test_plan_counts_what_an_objective_holds(ranks, rows_per_class: int) -> None:
-    config = ObjectiveConfig(SoftmaxConfig(rows_per_class=rows_per_class))
-    objective = Objective(config, num_classes=7, dim=12, seed=1, device=CPU)
-    held = sum(tensor.nbytes for tensor in objective.state().values() if tensor.ndim)
+@pytest.mark.parametrize(
+    ("placement", "mode", "buffered"),
+    [("sharded", "A", ()), ("replicated", "A", ("classifier",)), ("sharded", "B", ("centers",))],
+)
+def test_plan_counts_what_an_objective_holds(ranks, placement: Placement, mode, buffered, rows_per_class: int) -> None:
+    """The tables, the gradient of a replicated classifier, and that of all centers where MML moves them all."""
+    moves_all = {"mode": "B", "center_rate": 0.1, "scope": "all"} if mode == "B" else {}
+    config = ObjectiveConfig(
+        SoftmaxConfig(placement=placement, rows_per_class=rows_per_class),
+        CenterConfig(placement=placement),
+        MinimumMarginConfig(**moves_all),
+    )
+    make = partial(Objective, config, num_classes=7, dim=12, seed=1, device=CPU)
+    state = make().state()
+    held = sum(tensor.nbytes for tensor in state.values() if tensor.ndim) + sum(state[name].nbytes for name in buffered)
     ranks(("a", held - 1))
     with pytest.raises(ConfigError, match="7 classes need"):
-        Objective(config, num_classes=7, dim=12, seed=1, device=CPU)
+        make()
     ranks(("a", held))
-    Objective(config, num_classes=7, dim=12, seed=1, device=CPU)
+    make()
 
 
 def test_one_rank_too_few_is_told_how_many_would_do(ranks) -> None:
@@ -73,6 +84,16 @@ def test_sharding_is_enough_where_it_is(ranks) -> None:
     check_memory(SHARDED, 100, CPU)
 
 
+def test_what_a_replicated_table_takes_besides_is_not_counted_once_it_is_sharded(ranks) -> None:
+    replicated = [TablePlan("classifier", "A", False, 400, more_if_replicated=200)]
+    ranks(("a", 59_000))
+    with pytest.raises(ConfigError) as refused:
+        check_memory(replicated, 100, CPU)
+    assert str(refused.value).endswith(": set A: sharded")
+    ranks(("a", 60_000))
+    check_memory(replicated, 100, CPU)
+
+
 def test_ranks_of_one_node_share_its_memory(ranks) -> None:
     ranks(("a", 60_000), ("a", 60_000))
     check_memory(SHARDED, 100, CPU)
@@ -87,20 +108,17 @@ def test_the_poorest_rank_decides(ranks) -> None:
         check_memory(SHARDED, 100, CPU)
 
 
-@pytest.mark.parametrize("placement", ["replicated", "sharded", "auto"])
-def test_real_memory_is_less_than_a_petabyte(placement: Placement) -> None:
+@pytest.mark.parametrize(
+    ("placement", "total", "classifier"),
+    [
+        ("replicated", "4,098,000", "3,072,000"),
+        ("sharded", "3,074,000", "2,048,000"),
+        ("auto", "3,074,000", "2,048,000"),
+    ],
+)
+def test_real_memory_is_less_than_a_petabyte(placement: Placement, total: str, classifier: str) -> None:
     config = ObjectiveConfig(
         SoftmaxConfig(placement=placement), CenterConfig(placement=placement), MinimumMarginConfig()
     )
-    with pytest.raises(ConfigError, match=r"need 3,074,000.00 GB .*classifier 2,048,000.00 GB, centers 1,026,000"):
+    with pytest.raises(ConfigError, match=f"need {total}.00 GB .*classifier {classifier}.00 GB, centers 1,026,000"):
         Objective(config, num_classes=500_000_000_000, dim=512, seed=1, device=CPU)
-
-
-def test_free_memory_is_read_from_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    info = tmp_path / "meminfo"
-    monkeypatch.setattr(memory, "_MEMORY_INFO", info)
-    check_memory(SHARDED, 10**12, CPU)  # a system that does not tell refuses nothing
-    info.write_text("MemTotal:       900 kB\nMemFree:        100 kB\nMemAvailable:   600 kB\n")
-    check_memory(SHARDED, 1024, CPU)
-    with pytest.raises(ConfigError):
-        check_memory(SHARDED, 1025, CPU)

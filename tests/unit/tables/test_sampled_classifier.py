@@ -5,9 +5,8 @@ import torch
 from torch import Tensor
 
 from lightning_face.distributed.batch import GlobalBatch
-from lightning_face.losses import Scoring, softmax_loss
+from lightning_face.losses import Scoring, at_once, softmax_loss
 from lightning_face.optim.row_config import RowOptimizerConfig, RowOptimizerKind
-from lightning_face.tables import sharded_classifier
 from lightning_face.tables.placement import Classifier, make_classifier
 from lightning_face.tables.sampled_classifier import SampledClassifier
 from lightning_face.tables.sharded_classifier import ShardedClassifier
@@ -52,7 +51,7 @@ def test_a_row_that_is_not_sampled_keeps_its_momentum_and_is_not_decayed(kind: R
 def test_a_sample_of_all_classes_gives_the_bits_of_no_sampling(
     kind: RowOptimizerKind, classes_at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sharded_classifier, "LOGITS_AT_ONCE", classes_at_once * NUM_SAMPLES // 2)
+    monkeypatch.setattr(at_once, "NUMBERS_ON_CPU", classes_at_once * DIM)
     whole = ShardedClassifier(NUM_CLASSES, DIM, **options(kind))
     sampled = SampledClassifier(NUM_CLASSES, DIM, sample_rate=1.0, **options(kind))
     for step in range(3):

@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lightning_face.distributed.batch import GlobalBatch
-from lightning_face.losses import LogSumExp, NegativesReduction, Scoring, SoftplusSum, softmax_loss
+from lightning_face.losses import LogSumExp, NegativesReduction, Scoring, SoftplusSum, at_once, softmax_loss
 from lightning_face.optim.row_config import RowOptimizerConfig
-from lightning_face.tables import placement, sharded_classifier
+from lightning_face.tables import placement
 from lightning_face.tables.placement import Classifier, make_classifier
 from lightning_face.tables.replicated_classifier import ReplicatedClassifier
 from lightning_face.tables.sampled_classifier import SampledClassifier
@@ -46,7 +46,7 @@ SCORINGS = {
 @pytest.fixture(params=[1, 3, 4, 100])
 def chunk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     """Classes at once: one, a divisor of none, some, all."""
-    monkeypatch.setattr(sharded_classifier, "LOGITS_AT_ONCE", request.param * NUM_SAMPLES)
+    monkeypatch.setattr(at_once, "NUMBERS_ON_CPU", request.param * NUM_SAMPLES)
     return request.param
 
 
@@ -123,7 +123,7 @@ def test_all_rows_of_a_class_count_where_sizes_matter(monkeypatch: pytest.Monkey
     monkeypatch.setattr(placement, "SMALL_TABLE_BYTES", 2 * 4 * NUM_CLASSES * DIM)
     small, large = (make_classifier("auto", NUM_CLASSES, DIM, sample_rate=1.0, **options(k)) for k in (2, 3))
     assert isinstance(small, ReplicatedClassifier) and isinstance(large, ShardedClassifier)
-    monkeypatch.setattr(sharded_classifier, "LOGITS_AT_ONCE", 2 * 3 * NUM_SAMPLES)
+    monkeypatch.setattr(at_once, "NUMBERS_ON_CPU", 2 * 3 * NUM_SAMPLES)
     for table in (large, SampledClassifier(NUM_CLASSES, DIM, sample_rate=1.0, **options(3))):
         assert [len(chunk.rows) for _, chunk in table.chunks(LABELS)] == [2, 2, 2, 2, 2, 1]
 

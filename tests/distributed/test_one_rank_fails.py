@@ -1,0 +1,147 @@
+"""What one rank alone cannot write or read is one line on every rank, and none waits for another."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+import torch
+from pytorch_lightning.plugins.environments import TorchElasticEnvironment
+
+from lightning_face.callbacks.checkpointing import Checkpointing
+from lightning_face.checkpoint.choice import check_intact
+from lightning_face.checkpoint.directory import checkpoints_of, name_of
+from lightning_face.distributed.agreement import on_every_rank
+from lightning_face.distributed.world import rank, world_size
+from lightning_face.errors import CheckpointError, DataError
+from lightning_face.module import FaceModule
+from lightning_face.tables.block import own_classes
+from tests.disk import full_disk
+from tests.ranks import run_ranks, torchrun
+from tests.unit.callbacks.test_checkpointing import TinyModule, fit
+
+FAILING_STEP = 4
+
+
+@contextmanager
+def busy_files() -> Iterator[None]:
+    """Nothing can be removed."""
+    with patch("shutil.rmtree", side_effect=OSError(16, "Device or resource busy")):
+        yield
+
+
+Breakage = Callable[[], AbstractContextManager[None]]
+
+
+class Breaks(Checkpointing):
+    """Saves every second step; before the second time, something breaks."""
+
+    def __init__(self, breakage: AbstractContextManager[None], stack: ExitStack) -> None:
+        super().__init__(every_n_steps=2, keep=1)
+        self.breakage, self.stack = breakage, stack
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        if batch_idx == FAILING_STEP:
+            self.stack.enter_context(self.breakage)
+        super().on_train_batch_start(trainer, pl_module, batch, batch_idx)
+
+
+def sharded() -> Any:
+    """Centers of 1000 classes, each rank with a share of their rows."""
+    rows, held = torch.zeros(1000 // world_size(), 2), {"centers": own_classes(1000)}
+    shapes = {"centers": [1000, 2]}
+    return SimpleNamespace(state=lambda: {"centers": rows}, held=lambda: held, shapes=lambda: shapes)
+
+
+def fit_until_it_breaks(run_dir: Path, on_rank: int, breakage: Breakage) -> str:
+    """The error that this rank ends with, where something breaks on one rank."""
+    callback = Breaks(breakage() if rank() == on_rank else nullcontext(), stack := ExitStack())
+    options = {"devices": world_size(), "strategy": "ddp", "plugins": [TorchElasticEnvironment()]}
+    with stack, torchrun():
+        try:
+            fit(run_dir, callback, objective=sharded(), **options)
+        except CheckpointError as error:
+            return str(error)
+    return "nothing went wrong"
+
+
+@pytest.mark.parametrize(
+    ("on_rank", "breakage", "reason", "last"),
+    [
+        (0, partial(full_disk, 1000), "File too large", 2),
+        (1, partial(full_disk, 1000), "File too large", 2),
+        (0, busy_files, "busy", FAILING_STEP),
+    ],
+    ids=["weights", "tables", "removal"],
+)
+def test_checkpoint_that_one_rank_cannot_write(
+    tmp_path: Path, on_rank: int, breakage: Breakage, reason: str, last: int
+) -> None:
+    errors = run_ranks(fit_until_it_breaks, 2, tmp_path, on_rank, breakage)
+    folder = checkpoints_of(tmp_path)
+    assert errors[0] == errors[1] and "\n" not in errors[0]
+    assert errors[0].startswith(f"rank {on_rank}: {folder}")
+    assert reason in errors[0] and "another --run_dir" in errors[0]
+    assert check_intact(folder / "last").step == last
+    # The former one is whole; of the one that could not be written nothing is left.
+    assert sorted(path.name for path in folder.iterdir()) == ["last", *sorted({name_of(2), name_of(last)})]
+
+
+def resume(run_dir: Path, unreadable: str) -> str:
+    """The error that this rank ends with, where rank 1 cannot read a part of the checkpoint."""
+    options = {"devices": world_size(), "strategy": "ddp", "plugins": [TorchElasticEnvironment()]}
+    failing = patch(unreadable, side_effect=PermissionError(13, "Permission denied"))
+    with torchrun():
+        fit(run_dir, Checkpointing(), max_steps=1, **options)
+        with failing if rank() == 1 else nullcontext(), patch.object(TinyModule, "on_load_checkpoint", load_tables):
+            try:
+                fit(run_dir, Checkpointing(), resume=1, **options)
+            except CheckpointError as error:
+                return str(error)
+    return "nothing went wrong"
+
+
+def load_tables(module: TinyModule, checkpoint: dict[str, Any]) -> None:
+    """As the real module does."""
+    module._load_tables = partial(FaceModule._load_tables, module)
+    FaceModule.on_load_checkpoint(module, checkpoint)
+
+
+@pytest.mark.parametrize("unreadable", ["torch.load", "lightning_face.module.load_tables"])
+def test_checkpoint_that_one_rank_cannot_read(tmp_path: Path, unreadable: str) -> None:
+    errors = run_ranks(resume, 2, tmp_path, unreadable)
+    expected = f"rank 1: {checkpoints_of(tmp_path) / name_of(1)} could not be read (Permission denied)"
+    assert errors[0] == errors[1] and errors[0].startswith(expected)
+
+
+def met_on_every_rank(errors: list[Exception | None]) -> str:
+    """What each rank raises, or returns."""
+
+    def work() -> str:
+        error = errors[rank()]
+        if error is not None:
+            raise error
+        return f"done by {rank()}"
+
+    try:
+        return on_every_rank(work)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+
+@pytest.mark.parametrize(
+    ("errors", "expected"),
+    [
+        ([None, None], ["done by 0", "done by 1"]),
+        ([None, DataError("no tar")], ["DataError: rank 1: no tar"] * 2),
+        ([CheckpointError("full"), DataError("no tar")], ["CheckpointError: rank 0: full"] * 2),
+        ([None, KeyError("a bug")], ["RuntimeError: rank 1: KeyError('a bug')", "KeyError: 'a bug'"]),
+    ],
+    ids=["none", "one", "both", "defect"],
+)
+def test_all_ranks_fail_where_one_does(errors: list[Exception | None], expected: list[str]) -> None:
+    assert run_ranks(met_on_every_rank, 2, errors) == expected

@@ -1,0 +1,61 @@
+"""A changed sign or constant in a loss is noticed by its quick comparison with the loops."""
+
+from collections.abc import Callable
+from types import ModuleType
+
+import pytest
+
+from lightning_face.losses import (
+    center,
+    contrastive,
+    marginal,
+    minimum_margin,
+    pair_tiles,
+    pairs,
+    range_loss,
+    softmax,
+    triplet,
+)
+from tests.mutants import survivors
+from tests.unit.losses import (
+    test_center,
+    test_contrastive,
+    test_marginal,
+    test_minimum_margin,
+    test_pairs,
+    test_range_loss,
+    test_softmax,
+    test_triplet,
+)
+
+CHECKS = {
+    center: test_center.check,
+    contrastive: test_contrastive.check,
+    marginal: test_marginal.check,
+    minimum_margin: test_minimum_margin.check,
+    pair_tiles: test_minimum_margin.check_tiles,
+    pairs: test_pairs.check,
+    range_loss: test_range_loss.check,
+    softmax: test_softmax.check,
+    triplet: test_triplet.check,
+}
+
+EQUIVALENT = {
+    pairs: {
+        # The size of tiles, which changes no result.
+        "size = rows_at_once(others_GD.numel(), 1, others_GD.device)  # each has that many differences: 1 -> 2",
+        # Any number but 0 may stand where the root is masked after.
+        "return squares.masked_fill(is_zero, 1.0).sqrt().masked_fill(is_zero, 0.0): 1.0 -> 2.0",
+    },
+    range_loss: {
+        # Any number but 0 may stand where the smallest distance, a factor of the result, is 0.
+        "ratios_RK = smallest_R1.masked_fill(is_zero_R1, 1.0) / largest_RK.masked_fill(is_zero_R1, 1.0): 1.0 -> 2.0",
+    },
+}
+"""Changes that compute the same, and why; each must really survive."""
+
+
+@pytest.mark.parametrize("module", CHECKS, ids=lambda module: module.__name__.rpartition(".")[2])
+def test_every_change_is_noticed(module: ModuleType) -> None:
+    check: Callable[[ModuleType], None] = CHECKS[module]
+    assert set(survivors(module, check)) == EQUIVALENT.get(module, set())
