@@ -59,5 +59,9 @@ def _tables_line(objective: Objective) -> str:
 
 
 def _objective_line(pl_module: FaceModule) -> str:
-    terms = pl_module.objective_config.terms
-    return " + ".join(f"{term.weight:g} x {name} ({term.reduction})" for name, term in terms.items())
+    parts = []
+    for name, term in pl_module.objective_config.terms.items():
+        head = getattr(term, "head", None)
+        what = f"{name} with {type(head).__name__}" if head is not None else name
+        parts.append(f"{term.weight:g} x {what} ({term.reduction})")
+    return " + ".join(parts)

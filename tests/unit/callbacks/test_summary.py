@@ -8,7 +8,10 @@ from rich.console import Console
 
 from lightning_face.callbacks.summary import Summary, summary_table
 from lightning_face.data.datamodule import FaceDataModule
+from lightning_face.losses.heads import CosFace
 from lightning_face.module import BackboneConfig, FaceModule
+from lightning_face.objectives.objective import ObjectiveConfig
+from lightning_face.objectives.softmax import SoftmaxConfig
 from lightning_face.trainer import FaceTrainer
 
 
@@ -23,7 +26,8 @@ def run(tiny_dataset: Path, tmp_path: Path) -> tuple[FaceTrainer, FaceModule]:
         accumulate_grad_batches=2,
     )
     data = FaceDataModule(str(tiny_dataset), {"lfw": str(tiny_dataset)}, global_batch_size=16, image_size=32)
-    module = FaceModule(data.num_classes, 32, BackboneConfig(name="test_resnet", embedding_dim=16))
+    objective = ObjectiveConfig(SoftmaxConfig(head=CosFace(rarity_power=0.25)))
+    module = FaceModule(data.num_classes, 32, BackboneConfig(name="test_resnet", embedding_dim=16), objective)
     trainer._data_connector.attach_data(module, datamodule=data)
     trainer.strategy.connect(module)
     module.trainer = trainer
@@ -39,6 +43,7 @@ def test_says_what_is_trained_on_what_and_how(run: tuple[FaceTrainer, FaceModule
         f"202 images, 20 identities, 3 shards in {tiny_dataset}",
         "lfw",
         "test_resnet",
+        "1 x softmax with CosFace (mean) + 0.003 x center (mean)",
         "16 = 1 ranks x 8 x 2 micro-batches; 12 steps an epoch",
         "16 lanes, window 4096, seed 0",
         "step 0 (epoch 0, sample 0)",

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lightning_face.checkpoint.tables import load_tables, save_tables, tables_file
+from lightning_face.checkpoint.tables import load_tables, save_tables
 from lightning_face.errors import ConfigError
 from lightning_face.losses.heads import ArcFace, CosFace
 from lightning_face.objectives.objective import LossValue, Objective, ObjectiveConfig
@@ -52,8 +52,8 @@ def test_a_run_that_goes_on_ends_with_the_same_bits(name: str, tmp_path: Path) -
     running = {key.removeprefix("softmax.head.") for key in stopped.state() if key.startswith("softmax.head.")}
     assert running == set(STATES[name])
     assert all(not stopped.shapes()[f"softmax.head.{key}"] for key in running), "single numbers, no rows of a class"
-    save_tables(tmp_path / tables_file(0), stopped.state(), stopped.held())
-    load_tables(tmp_path, resumed.state(), resumed.held())
+    files = save_tables(tmp_path, 0, stopped.state(), stopped.held())
+    load_tables(tmp_path, files, resumed.state(), resumed.held())
     assert torch.equal(train(resumed, 2).total, train(straight, 2).total)
     for key, value in straight.state().items():
         assert torch.equal(resumed.state()[key], value), key
