@@ -62,6 +62,12 @@ NAN = float("nan")
             r"every_n_steps belongs to mml.scope all.* scope is batch_vs_all, every_n_steps is 2; leave it out",
         ),
         (ObjectiveConfig, {"center": None, "mml": MinimumMarginConfig()}, r"mml needs the table of centers"),
+        (CenterConfig, {"init": "zeros"}, r"center.init must be normal or first_seen, got 'zeros'"),
+        (
+            ObjectiveConfig,
+            {"center": CenterConfig(normalise=True), "mml": MinimumMarginConfig(margin=4.1)},
+            r"mml.margin must be at most 4 with center.normalise, got 4.1",
+        ),
         (ObjectiveConfig, {"softmax": None, "center": None}, r"no term left"),
         (ObjectiveConfig, {"softmax": None, "center": CenterConfig(weight=0.0)}, r"no term left"),
     ],
@@ -85,6 +91,7 @@ def test_bad_option(make: Callable[..., Any], options: dict[str, Any], message: 
         (MinimumMarginConfig, {"scope": "batch_vs_all"}),
         (MinimumMarginConfig, {"mode": "C", "scope": "all", "every_n_steps": 100}),
         (ObjectiveConfig, {"softmax": None}),
+        (ObjectiveConfig, {"center": CenterConfig(normalise=True), "mml": MinimumMarginConfig(margin=4.0)}),
         (ObjectiveConfig, {"center": CenterConfig(weight=0.0), "mml": MinimumMarginConfig()}),
     ],
 )
