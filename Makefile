@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUN := runs/quickstart
 TEST_WORKERS ?= 2
 
-.PHONY: quickstart check-quickstart test lint types clean
+.PHONY: quickstart check-quickstart test lint types loss-curves clean
 
 $(VENV)/installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed: make PYTHON=python3.11 ..."'
@@ -33,6 +33,9 @@ lint: $(VENV)/installed
 
 types: $(VENV)/installed
 	$(BIN)/mypy
+
+loss-curves: $(VENV)/installed  ## draw docs/losses.svg anew, from the code of the losses
+	$(BIN)/python -m benchmarks.loss_curves --out docs/losses.svg
 
 clean:  ## remove what the quickstart made
 	rm -rf $(RUN)

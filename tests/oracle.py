@@ -63,19 +63,26 @@ def softmax_sum(features: Tensor, labels: Tensor, classifier: Tensor) -> Tensor:
 
 def center_sum(features: Tensor, labels: Tensor, centers: Tensor) -> Tensor:
     """Wen et al., equation 2: 1/2 sum_i ||x_i - c_{y_i}||^2."""
-    total = features.new_zeros(())
+    total = features.sum() * 0.0  # can be differentiated even where there is no sample
     for x, y in zip(features, labels.tolist(), strict=True):
         total = total + 0.5 * torch.dot(x - centers[y], x - centers[y])
     return total
 
 
-def moved(centers: Tensor, batches: Sequence[Batch], rate: float) -> Rows:
-    """Wen et al., equation 4: c_j - rate * sum_i [y_i = j] (c_j - x_i) / (1 + sum_i [y_i = j])."""
+def moved(centers: Tensor, batches: Sequence[Batch], rate: float, without_center: Iterable[int] = ()) -> Rows:
+    """Wen et al., equation 4: c_j - rate * sum_i [y_i = j] (c_j - x_i) / (1 + sum_i [y_i = j]).
+
+    Args:
+        without_center: classes whose center is the mean of their samples instead.
+    """
     samples = [(x, y) for features, labels in batches for x, y in zip(features, labels.tolist(), strict=True)]
     rows = {}
     for j in sorted({y for _, y in samples}):
-        offsets = [centers[j] - x for x, y in samples if y == j]
-        rows[j] = centers[j] - rate * sum(offsets) / (1 + len(offsets))
+        of_class = [x for x, y in samples if y == j]
+        if j in without_center:
+            rows[j] = sum(of_class) / len(of_class)
+        else:
+            rows[j] = centers[j] - rate * sum(centers[j] - x for x in of_class) / (1 + len(of_class))
     return rows
 
 
@@ -168,21 +175,33 @@ class Oracle:
         def over_samples(value: Tensor, reduction: Reduction) -> Tensor:
             return value / len(labels) if reduction == "mean" else value * accumulation
 
+        seen = self._seen(features)
         softmax, center, mml = self.config.softmax, self.config.center, self.config.mml
         terms, facts = {}, {}
         if softmax is not None:
             value = softmax_sum(features, labels, self.classifier)
             terms["softmax"] = (softmax.weight, over_samples(value, softmax.reduction))
         if center is not None:
-            value = center_sum(features, labels, self.centers)
+            known = torch.tensor([y not in self._without_center() for y in labels.tolist()])
+            value = center_sum(seen[known], labels[known], self.centers)
             terms["center"] = (center.weight, over_samples(value, center.reduction))
         if mml is not None and self._mml_is_due():
-            through = features if mml.mode == "A" else features.detach()
-            batch = moved(self.centers, [(through, labels)], center.rate)
+            through = seen if mml.mode == "A" else seen.detach()
+            batch = moved(self.centers, [(through, labels)], center.rate, self._without_center())
             rows = {j: self.centers[j] for j in self.moved_at} | batch
             pairs = pairs_in_scope(rows, batch, mml.scope)
             terms["mml"], facts = (mml.weight, self._margin(rows, pairs)), self._facts(rows, pairs)
         return terms, facts
+
+    def _seen(self, features: Tensor) -> Tensor:
+        """Features as the centers see them."""
+        if self.config.center is None or not self.config.center.normalise:
+            return features
+        return torch.stack([x / torch.sqrt(torch.dot(x, x)) for x in features])
+
+    def _without_center(self) -> set[int]:
+        first_seen = self.config.center.init == "first_seen"
+        return set(range(len(self.centers))) - set(self.moved_at) if first_seen else set()
 
     def _mml_is_due(self) -> bool:
         return (self.num_steps + 1) % self.config.mml.every_n_steps == 0
@@ -197,7 +216,8 @@ class Oracle:
         return {"mml_close_pairs": num_close, "mml_smallest_distance": min(squares, default=torch.inf) ** 0.5}
 
     def _move_centers(self, batches: Sequence[Batch]) -> None:
-        batch = moved(self.centers, batches, self.config.center.rate)
+        seen = [(self._seen(features), labels) for features, labels in batches]
+        batch = moved(self.centers, seen, self.config.center.rate, self._without_center())
         self.moved_at |= dict.fromkeys(batch, self.num_steps)
         rows, mml = batch, self.config.mml
         if mml is not None and mml.mode == "B" and self._mml_is_due():

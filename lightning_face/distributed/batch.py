@@ -5,6 +5,7 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from lightning_face.distributed.collectives import all_gather_rows, gather_rows
 from lightning_face.distributed.world import rank
@@ -32,6 +33,11 @@ class GlobalBatch:
         return slice(rank() * len(self.labels_B), (rank() + 1) * len(self.labels_B))
 
     @cached_property
+    def unit(self) -> "GlobalBatch":
+        """The same samples with features of length one; what is gathered for one of the two serves both."""
+        return _UnitBatch(normalize(self.features_BD), self.labels_B, self)
+
+    @cached_property
     def features_GD(self) -> Tensor:
         """Features of all ranks, in rank order; their gradients return by one reduce-scatter."""
         with torch.enable_grad():  # whoever asks first
@@ -41,3 +47,19 @@ class GlobalBatch:
     def labels_G(self) -> Tensor:
         """Labels of all ranks, in rank order."""
         return all_gather_rows(self.labels_B)
+
+
+@dataclass(frozen=True)
+class _UnitBatch(GlobalBatch):
+    """See `GlobalBatch.unit`; `raw` is the batch as it came."""
+
+    raw: GlobalBatch
+
+    @cached_property
+    def features_GD(self) -> Tensor:
+        with torch.enable_grad():
+            return normalize(self.raw.features_GD)
+
+    @property
+    def labels_G(self) -> Tensor:
+        return self.raw.labels_G

@@ -1,13 +1,15 @@
 """The center loss term."""
 
 from dataclasses import dataclass
+from typing import get_args
 
 from torch import Tensor
 
+from lightning_face.distributed.batch import GlobalBatch
 from lightning_face.errors import ConfigError
 from lightning_face.losses import center_loss
 from lightning_face.objectives.batch import MicroBatch, Reduction, check_reduction
-from lightning_face.tables.centers import Centers
+from lightning_face.tables.centers import Centers, Init
 from lightning_face.tables.placement import Placement
 
 
@@ -21,13 +23,21 @@ class CenterConfig:
             keeps its strength.
         placement: of the centers: all on every rank, or shared out over the ranks; auto decides by size.
         rate: the paper's alpha in [0, 1], independent of the learning rate.
-        init_std: standard deviation of the initial centers; 0 starts them coincident, where MML has no gradient.
+        normalise: whether centers see features of length one: in the loss, in their update and in MML. They stay
+            within the unit ball then, so that squared distances, and with them MML's margin, are at most 4.
+        init: `normal` draws a center for each class; `first_seen` sets it to the mean of the class's samples in the
+            first optimizer step that has some. Until after that step the class has no center, and its samples add
+            nothing to center loss (a mean still divides by all samples of the batch).
+        init_std: standard deviation of the drawn centers; 0 starts them coincident, where MML has no gradient; without
+            effect with `first_seen`.
     """
 
     weight: float = 0.003
     reduction: Reduction = "mean"
     placement: Placement = "auto"
     rate: float = 0.5
+    normalise: bool = False
+    init: Init = "normal"
     init_std: float = 0.01
 
     def __post_init__(self) -> None:
@@ -36,6 +46,8 @@ class CenterConfig:
             raise ConfigError(f"center.weight must not be negative, got {self.weight}")
         if not 0 <= self.rate <= 1:
             raise ConfigError(f"center.rate must be in [0, 1], got {self.rate}; the paper uses 0.5")
+        if self.init not in get_args(Init):
+            raise ConfigError(f"center.init must be {' or '.join(get_args(Init))}, got {self.init!r}")
         if not self.init_std >= 0:
             raise ConfigError(f"center.init_std must not be negative, got {self.init_std}")
 
@@ -48,8 +60,13 @@ class CenterTerm:
     def __init__(self, config: CenterConfig, centers: Centers) -> None:
         self.weight = config.weight
         self._reduction = config.reduction
+        self._normalise = config.normalise
         self._centers = centers
+
+    def seen(self, batch: GlobalBatch) -> GlobalBatch:
+        """The batch as the centers see it."""
+        return batch.unit if self._normalise else batch
 
     def part(self, batch: MicroBatch) -> Tensor:
         """See `Term.part`."""
-        return center_loss(*self._centers.pairs(batch)) * batch.sample_factor(self._reduction)
+        return center_loss(*self._centers.pairs(self.seen(batch))) * batch.sample_factor(self._reduction)

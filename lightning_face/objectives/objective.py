@@ -61,6 +61,11 @@ class ObjectiveConfig:
     def __post_init__(self) -> None:
         if self.mml is not None and self.center is None:
             raise ConfigError("objective.mml needs the table of centers: set objective.center (its weight may be 0)")
+        if self.mml is not None and self.center is not None and self.center.normalise and self.mml.margin > 4:
+            raise ConfigError(
+                f"mml.margin must be at most 4 with center.normalise, got {self.mml.margin}: it is a squared distance,"
+                " and those of unit features are at most 4"
+            )
         center_weight = self.center.weight if self.center is not None else 0.0
         if not self.terms.keys() - {"center"} and center_weight == 0:
             raise ConfigError(
@@ -129,6 +134,7 @@ class Objective:
         self.classifier: Classifier | None = None
         self.softmax: SoftmaxTerm | None = None
         self.centers: Centers | None = None
+        self.center: CenterTerm | None = None
         self.mml: MinimumMarginTerm | None = None
         self._device = device
         self._is_finite: list[Tensor] = []
@@ -150,10 +156,12 @@ class Objective:
             )
             self._sample_terms.append(self.softmax)
         if config.center is not None:
+            center = config.center
             self.centers = make_centers(
-                config.center.placement, rate=config.center.rate, init_std=config.center.init_std, **shape
+                center.placement, rate=center.rate, init=center.init, init_std=center.init_std, **shape
             )
-            self._sample_terms.append(CenterTerm(config.center, self.centers))
+            self.center = CenterTerm(center, self.centers)
+            self._sample_terms.append(self.center)
             if config.mml is not None:
                 self.mml = MinimumMarginTerm(config.mml, self.centers)
 
@@ -179,9 +187,9 @@ class Objective:
                 part, pair_facts = term.part(batch)
                 parts[term.name] = (term.weight, part)
                 facts |= pair_facts
-            if self.centers is not None:
+            if self.centers is not None and self.center is not None:
                 through = self.mml is not None and self.mml.differentiable
-                sums = self.centers.observe(batch, differentiable=through)
+                sums = self.centers.observe(self.center.seen(batch), differentiable=through)
                 if self.mml is not None and self.mml.is_due:
                     part, mml_facts = self.mml.part(sums.classes_U, self.centers.moved(sums))
                     parts[self.mml.name] = (self.mml.weight, part)

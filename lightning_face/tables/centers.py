@@ -1,6 +1,7 @@
 """The table of class centers, whatever its placement."""
 
 from abc import ABC, abstractmethod
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -13,6 +14,8 @@ from lightning_face.tables.initial import initial_rows
 
 # Shapes: B samples of this rank, G of all ranks, U distinct classes of a global batch, D embedding dimension, H classes
 # whose rows this rank holds.
+
+Init = Literal["normal", "first_seen"]
 
 NEVER = -1
 """When a center last moved that has not moved yet."""
@@ -31,25 +34,37 @@ class Centers(ABC):
         held: classes whose rows this rank holds, at least its own.
         dim: D.
         rate: Wen's alpha in [0, 1].
-        init_std: standard deviation of the initial rows.
+        init: `normal`: a class has a center from the start, drawn at random; `first_seen`: from the first step with
+            samples of it on, where their mean is its center.
+        init_std: standard deviation of the initial rows; with `first_seen` nothing looks at them.
         seed: of the initial rows.
         device: of the rows.
     """
 
     def __init__(
-        self, num_classes: int, held: range, dim: int, *, rate: float, init_std: float, seed: int, device: torch.device
+        self,
+        num_classes: int,
+        held: range,
+        dim: int,
+        *,
+        rate: float,
+        init: Init,
+        init_std: float,
+        seed: int,
+        device: torch.device,
     ) -> None:
         self.num_classes = num_classes
         self.held = held
         self.rows_HD = initial_rows("centers", held.start, len(held), dim, std=init_std, seed=seed, device=device)
         self.rate = rate
+        self._first_seen = init == "first_seen"
         self.moved_at_H = torch.full((len(held),), NEVER, dtype=torch.int32, device=device)
         self._num_steps = torch.zeros((), dtype=torch.int64)  # read on the CPU at every step
         self._pending: list[ClassSums] = []
 
     @abstractmethod
-    def pairs(self, batch: GlobalBatch) -> tuple[Tensor, Tensor]:
-        """Features of the samples that this rank answers for, and their centers; ranks share the samples out."""
+    def samples(self, batch: GlobalBatch) -> tuple[Tensor, Tensor]:
+        """Features of the samples that this rank answers for, and the places of their centers among the held rows."""
 
     @abstractmethod
     def of_any(self, tensor_H: Tensor, classes_U: Tensor) -> Tensor:
@@ -62,6 +77,17 @@ class Centers(ABC):
     @abstractmethod
     def _sums(self, batch: GlobalBatch, num_classes: int, slots_G: Tensor, differentiable: bool) -> Tensor:
         """Sums (U, D) of the global batch's features by class; sample i is of the class with number `slots_G[i]`."""
+
+    def pairs(self, batch: GlobalBatch) -> tuple[Tensor, Tensor]:
+        """Features of the samples that this rank answers for, and their centers; ranks share the samples out.
+
+        Samples of classes without a center are left out.
+        """
+        features, places = self.samples(batch)
+        if self._first_seen:
+            has_center = self.moved_at_H[places] != NEVER
+            features, places = features[has_center], places[has_center]
+        return features, self.rows_HD[places]
 
     def share(self) -> tuple[int, Tensor]:
         """The rows that this rank answers for, each row on one rank: their first class, and themselves."""
@@ -90,8 +116,9 @@ class Centers(ABC):
         return ClassSums(classes_U, counts_U, sums_UD)
 
     def moved(self, sums: ClassSums) -> Tensor:
-        """Where Wen's rule takes the centers of a batch's classes, (U, D); every rank calls."""
-        return moved_centers(self.rows_of(sums.classes_U), sums.sums_UD, sums.counts_U, self.rate)
+        """Where a batch takes the centers of its classes, (U, D): by Wen's rule, or to their mean; every rank calls."""
+        moved_at_U = self.of_any(self.moved_at_H, sums.classes_U) if self._first_seen else None
+        return self._moved(self.rows_of(sums.classes_U), moved_at_U, sums)
 
     @torch.no_grad()
     def step(self) -> Tensor:
@@ -103,11 +130,17 @@ class Centers(ABC):
         sums = added_up(self._pending)
         self._pending.clear()
         is_held_U, places = self.places(sums.classes_U)
-        rows = self.rows_HD[places]
-        self.rows_HD[places] = moved_centers(rows, sums.sums_UD[is_held_U], sums.counts_U[is_held_U], self.rate)
+        self.rows_HD[places] = self._moved(self.rows_HD[places], self.moved_at_H[places], sums[is_held_U])
         self.moved_at_H[places] = self.num_steps
         self._num_steps += 1
         return sums.classes_U
+
+    def _moved(self, rows_UD: Tensor, moved_at_U: Tensor | None, sums: ClassSums) -> Tensor:
+        """The rule: of rows, and when each last moved, which matters to `first_seen` alone."""
+        moved_UD = moved_centers(rows_UD, sums.sums_UD, sums.counts_U, self.rate)
+        if moved_at_U is None or not self._first_seen:
+            return moved_UD
+        return torch.where((moved_at_U == NEVER).unsqueeze(1), sums.sums_UD / sums.counts_U.unsqueeze(1), moved_UD)
 
     def shift(self, classes_U: Tensor, shifts_UD: Tensor) -> None:
         """Add to the centers of distinct classes, where they are held."""

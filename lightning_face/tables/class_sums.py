@@ -22,6 +22,10 @@ class ClassSums:
     counts_U: Tensor
     sums_UD: Tensor
 
+    def __getitem__(self, which_U: Tensor) -> "ClassSums":
+        """Those of some of the classes."""
+        return ClassSums(self.classes_U[which_U], self.counts_U[which_U], self.sums_UD[which_U])
+
 
 def added_up(several: list[ClassSums]) -> ClassSums:
     """The sums of several batches as those of one."""

@@ -18,6 +18,7 @@ from lightning_face.objectives.center import CenterConfig
 from lightning_face.objectives.minimum_margin import MinimumMarginConfig, Mode
 from lightning_face.objectives.objective import Objective, ObjectiveConfig
 from lightning_face.objectives.scope import Scope
+from lightning_face.tables.centers import Init
 from lightning_face.tables.placement import Placement
 from tests.distributed.test_traffic import Traffic
 from tests.distributed.test_world_size_invariance import joined
@@ -43,12 +44,14 @@ class Case(NamedTuple):
     accumulation: int = 1
     reduction: Reduction = "sum"
     every_n_steps: int = 1
+    normalise: bool = False
+    init: Init = "normal"
 
     def config(self, placement: Placement = "replicated") -> ObjectiveConfig:
         """Weights at which every part is seen in the total and in the gradients."""
         return ObjectiveConfig(
             None,
-            CenterConfig(weight=0.1, init_std=0.5, placement=placement),
+            CenterConfig(weight=0.1, init_std=0.5, placement=placement, normalise=self.normalise, init=self.init),
             MinimumMarginConfig(
                 weight=0.02 if self.reduction == "sum" else 1.0,
                 margin=2.0,
@@ -76,6 +79,9 @@ CASES = [
     *(Case(*scope, reduction="mean") for scope in SCOPES if scope[1] != "batch"),
     Case("B", "all", accumulation=2, every_n_steps=3),
     Case("C", "all", every_n_steps=2),
+    *(Case(mode, "batch_vs_all", accumulation=2, normalise=True, init="first_seen") for mode in ("A", "B")),
+    *(Case("A", "batch", layout=layout, init="first_seen") for layout in LABELS),
+    Case("A", "batch", normalise=True),
 ]
 
 
@@ -245,8 +251,9 @@ def test_memory_is_bounded_by_the_tile(mode: Mode, monkeypatch: pytest.MonkeyPat
     assert 500 < largest.count <= 1000
 
 
-def test_a_run_goes_on_with_the_steps_that_are_due_and_the_classes_it_had_seen() -> None:
-    case = Case("B", "all", every_n_steps=2)
+@pytest.mark.parametrize("init", ["normal", "first_seen"])
+def test_a_run_goes_on_with_the_steps_that_are_due_and_the_classes_it_had_seen(init: Init) -> None:
+    case = Case("B", "all", every_n_steps=2, init=init)
     straight, first, second = (make_objective(case.config()) for _ in range(3))
     expected = [train_step(straight, step, case) for step in range(NUM_STEPS)]
     before = [train_step(first, step, case) for step in range(NUM_STEPS - 1)]

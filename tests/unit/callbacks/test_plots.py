@@ -44,7 +44,7 @@ def test_run_without_losses_has_none(tmp_path: Path, text: str | None) -> None:
 
 def run(run_dir: Path, num_classes: int | None, **trainer: Any) -> tuple[Any, Any]:
     """Trainer and module as far as the callback looks at them."""
-    options = {"rate": 0.5, "init_std": 1.0, "seed": 1, "device": torch.device("cpu")}
+    options = {"rate": 0.5, "init": "normal", "init_std": 1.0, "seed": 1, "device": torch.device("cpu")}
     centers = None if num_classes is None else make_centers("replicated", num_classes, 4, **options)
     module = SimpleNamespace(
         objective=SimpleNamespace(centers=centers), objective_config=SimpleNamespace(mml=SimpleNamespace(margin=1.0))

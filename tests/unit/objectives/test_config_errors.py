@@ -103,6 +103,12 @@ NAN = float("nan")
         (RangeConfig, {"intra_weight": 0.0, "inter_weight": 0.0}, r"one of them above 0, got 0.0 and 0.0"),
         (RangeConfig, {"inter_weight": NAN}, r"one of them above 0, got 0.0001 and nan"),
         (ObjectiveConfig, {"center": None, "mml": MinimumMarginConfig()}, r"mml needs the table of centers"),
+        (CenterConfig, {"init": "zeros"}, r"center.init must be normal or first_seen, got 'zeros'"),
+        (
+            ObjectiveConfig,
+            {"center": CenterConfig(normalise=True), "mml": MinimumMarginConfig(margin=4.1)},
+            r"mml.margin must be at most 4 with center.normalise, got 4.1",
+        ),
         (ObjectiveConfig, {"softmax": None, "center": None}, r"no term left"),
         (ObjectiveConfig, {"softmax": None, "center": CenterConfig(weight=0.0)}, r"no term left"),
     ],
@@ -136,6 +142,7 @@ def test_bad_option(make: Callable[..., Any], options: dict[str, Any], message: 
         (RangeConfig, {"intra_weight": 0.0}),
         (ObjectiveConfig, {"softmax": None}),
         (ObjectiveConfig, {"softmax": None, "center": None, "range": RangeConfig()}),
+        (ObjectiveConfig, {"center": CenterConfig(normalise=True), "mml": MinimumMarginConfig(margin=4.0)}),
         (ObjectiveConfig, {"center": CenterConfig(weight=0.0), "mml": MinimumMarginConfig()}),
     ],
 )

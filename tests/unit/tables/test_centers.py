@@ -4,15 +4,25 @@ import pytest
 import torch
 
 from lightning_face.distributed.batch import GlobalBatch
-from lightning_face.tables.centers import NEVER, Centers
+from lightning_face.losses import center_loss
+from lightning_face.tables.centers import NEVER, Centers, Init
 from lightning_face.tables.placement import Placement, make_centers
 from tests.oracle import assert_close, moved
 
 
+def make_table(placement: Placement, init: Init = "normal") -> Centers:
+    return make_centers(placement, 6, 3, rate=0.5, init=init, init_std=1.0, seed=2, device=torch.device("cpu"))
+
+
 @pytest.fixture(params=["replicated", "sharded"])
 def table(request: pytest.FixtureRequest) -> Centers:
-    placement: Placement = request.param
-    return make_centers(placement, 6, 3, rate=0.5, init_std=1.0, seed=2, device=torch.device("cpu"))
+    return make_table(request.param)
+
+
+@pytest.fixture(params=["replicated", "sharded"])
+def empty(request: pytest.FixtureRequest) -> Centers:
+    """No class has a center yet."""
+    return make_table(request.param, "first_seen")
 
 
 def observed(table: Centers, features: torch.Tensor, labels: list[int], differentiable: bool = False) -> torch.Tensor:
@@ -95,3 +105,39 @@ def test_state_is_the_table_itself(table: Centers) -> None:
     table.step()
     assert (table.rows_HD == 7.0).all()
     assert table.state()["centers"].data_ptr() == table.rows_HD.data_ptr()
+
+
+def test_a_class_that_is_first_seen_gets_the_mean_of_all_its_samples_of_the_step(empty: Centers) -> None:
+    """Over micro-batches; from the next step on its center moves by Wen's rule."""
+    batches = [(some_features(3, 1), [4, 0, 4]), (some_features(3, 2), [4, 2, 2])]
+    for features, labels in batches:
+        observed(empty, features, labels)
+    empty.step()
+    (first, _), (second, _) = batches
+    assert_close(empty.rows_HD[4], (first[0] + first[2] + second[0]) / 3)
+    assert_close(empty.rows_HD[2], second[1:].mean(0))
+    assert_close(observed(empty, some_features(1), [4])[0], 0.75 * empty.rows_HD[4] + 0.25 * some_features(1)[0])
+
+
+def test_a_class_without_a_center_costs_nothing_until_it_has_one(empty: Centers) -> None:
+    batch = GlobalBatch(some_features(3), torch.tensor([5, 0, 5]))
+    observed(empty, some_features(1), [0])
+    assert [len(part) for part in empty.pairs(batch)] == [0, 0]  # nor within the step in which it is first seen
+    empty.step()
+    features, centers = empty.pairs(batch)
+    assert torch.equal(features, batch.features_BD[1:2]) and torch.equal(centers, empty.rows_HD[[0]])
+
+
+@pytest.mark.parametrize("init", ["normal", "first_seen"])
+@pytest.mark.parametrize("placement", ["replicated", "sharded"])
+def test_gradients_of_unit_features(placement: Placement, init: Init) -> None:
+    """Of center loss and of the moved centers, classes 4 and 2 of which may have none before."""
+    table = make_table(placement, init)
+    table.rows_HD = table.rows_HD.double()
+    table.moved_at_H[0] = 0
+
+    def values(features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        batch = GlobalBatch(features, torch.tensor([4, 0, 4, 2, 0])).unit
+        return center_loss(*table.pairs(batch)), table.moved(table.observe(batch, differentiable=True))
+
+    assert torch.autograd.gradcheck(values, some_features(5).double().requires_grad_())
