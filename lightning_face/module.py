@@ -121,18 +121,21 @@ class FaceModule(LightningModule):
             class_counts_C=data.faces.class_counts() if self.objective_config.needs_class_counts else None,
         )
         if self.init_from is not None and self.trainer.ckpt_path is None:
-            self._begin_with(Exported(Path(self.init_from)))
+            path = Path(self.init_from)
+            exported, num_found = on_every_rank(reading(path)(partial(self._begin_with, path)))
+            check_same_on_all_ranks({"file of model.init_from": f"{path.stat().st_size} bytes, {exported.origin}"})
+            rank_zero_info(
+                f"beginning with {path}: its network, and of {', '.join(exported.tables) or 'no class tables'} the rows"
+                f" of {sum(gather_objects(num_found)):,} of {self.num_classes:,} identities"
+            )
 
-    def _begin_with(self, exported: Exported) -> None:
-        data = self.trainer.datamodule
+    def _begin_with(self, path: Path) -> tuple[Exported, int]:
+        """Take over what the file knows; the file, and how many of this rank's own classes it has."""
+        exported, data = Exported(path), self.trainer.datamodule
         exported.load_into(self.backbone)
         transfer = Transfer(exported, data.faces.shards.identities(), data.position.manifest_hash)
         transfer.copy(self.objective.state(), self.objective.held())
-        num_found = sum(gather_objects(len(transfer.find(own_classes(self.num_classes))[0])))
-        rank_zero_info(
-            f"beginning with {exported.path}: its network, and of {', '.join(exported.tables) or 'no class tables'} the"
-            f" rows of {num_found:,} of {self.num_classes:,} identities"
-        )
+        return exported, len(transfer.find(own_classes(self.num_classes))[0])
 
     def configure_model(self) -> None:
         """Let the engine share the backbone out."""

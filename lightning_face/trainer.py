@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.callbacks import GradientAccumulationScheduler
 from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor
 
@@ -27,7 +28,7 @@ from lightning_face.data.manifest import IDENTITIES_FILE
 from lightning_face.distributed.agreement import any_rank, gather_objects, on_every_rank, on_rank_zero
 from lightning_face.engines.choice import check_engine_serves, engine_of, held_weights, make_strategy
 from lightning_face.engines.dense import DensePart
-from lightning_face.errors import ConfigError, FaceError, NonFiniteLossError
+from lightning_face.errors import ConfigError, NonFiniteLossError
 from lightning_face.objectives.objective import Objective
 
 _MIXED = ("bf16", "bf16-mixed")
@@ -86,6 +87,14 @@ class FaceTrainer(Trainer):
         super().__init__(*args, **kwargs)
         self._checkpoint_connector: DensePart = DensePart(self)
         self.saved_options: dict[str, Any] = {}
+        # Options may come as objects, too.
+        if self.precision not in ("32-true", "bf16-mixed"):
+            raise ConfigError(f"trainer.precision must be 32-true or bf16-mixed, got {self.precision} from a plugin")
+        if any(isinstance(callback, GradientAccumulationScheduler) for callback in self.callbacks):
+            raise ConfigError(
+                "trainer.callbacks: GradientAccumulationScheduler would change what a step is made of; set"
+                " trainer.accumulate_grad_batches"
+            )
         self.engine = engine_of(self.strategy)
         check_engine_serves(self.engine, kwargs)
         if isinstance(self.strategy, DDPStrategy):
@@ -147,7 +156,7 @@ class FaceTrainer(Trainer):
             own_files = on_every_rank(writing(final)(partial(self._save_own_files, partial_of(final))))
             files = {name: file for of_rank in gather_objects(own_files) for name, file in of_rank.items()}
             on_rank_zero(writing(final)(partial(publish, final, self._description(files))))
-        except FaceError:
+        except Exception:
             if self.is_global_zero:
                 # A disk that is full should not stay so.
                 shutil.rmtree(partial_of(final), ignore_errors=True)

@@ -16,6 +16,7 @@ from lightning_face.checkpoint.directory import (
     describe,
     list_checkpoints,
 )
+from lightning_face.checkpoint.failures import reading
 from lightning_face.distributed.agreement import check_same_on_all_ranks, gather_objects, on_every_rank
 from lightning_face.distributed.world import rank
 from lightning_face.errors import CheckpointError
@@ -32,16 +33,19 @@ def check_intact(checkpoint: Path, *, every_byte: bool = True) -> Description:
         every_byte: read the files; else only their lengths are compared.
 
     Raises:
-        CheckpointError: names the first file that is missing or differs.
+        CheckpointError: names the first file that is missing or differs, or says that one cannot be read.
     """
-    description = describe(checkpoint)
-    for name, expected in description.files.items():
-        path = checkpoint / name
-        if not path.is_file():
-            raise CheckpointError(f"{checkpoint} is damaged: {name} is missing; choose another checkpoint")
-        as_written = path.stat().st_size == expected["bytes"]
-        if not as_written or (every_byte and sha256_of(path) != expected["sha256"]):
-            raise CheckpointError(f"{checkpoint} is damaged: {name} is not what was written; choose another checkpoint")
+    with reading(checkpoint):
+        description = describe(checkpoint)
+        for name, expected in description.files.items():
+            path = checkpoint / name
+            if not path.is_file():
+                raise CheckpointError(f"{checkpoint} is damaged: {name} is missing; choose another checkpoint")
+            as_written = path.stat().st_size == expected["bytes"]
+            if not as_written or (every_byte and sha256_of(path) != expected["sha256"]):
+                raise CheckpointError(
+                    f"{checkpoint} is damaged: {name} is not what was written; choose another checkpoint"
+                )
     return description
 
 
@@ -92,10 +96,14 @@ def choice_of_rank_zero(choose: Callable[[], Path | None], run_dir: Path) -> Pat
         ConfigError: on every rank, if ranks see other files: the run would be another one on every node, unseen.
     """
     chosen: Path | None = gather_objects(on_every_rank(lambda: choose() if rank() == 0 else None))[0]
+    check_same_on_all_ranks(on_every_rank(reading(run_dir)(lambda: _facts(chosen, run_dir))))
+    return chosen
+
+
+def _facts(chosen: Path | None, run_dir: Path) -> dict[str, str]:
     newest = next((checkpoint.name for checkpoint in reversed(list_checkpoints(run_dir))), "none")
     described = "none" if chosen is None else f"{chosen} ({_digest(chosen / DESCRIPTION_FILE)})"
-    check_same_on_all_ranks({"newest checkpoint": newest, "checkpoint to load": described})
-    return chosen
+    return {"newest checkpoint": newest, "checkpoint to load": described}
 
 
 def _digest(path: Path) -> str:

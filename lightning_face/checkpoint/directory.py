@@ -146,9 +146,14 @@ def _is_inside(name: str) -> bool:
 
 
 def prune(folder: Path, keep: int) -> None:
-    """Remove all but the newest `keep` checkpoints; what `last` and `best` point to stays."""
+    """Remove all but the newest `keep` checkpoints; what `last` and `best` point to stays.
+
+    Those after `last` are damaged ones that were passed over: they count as nothing, until the run comes there again.
+    """
     kept = {(folder / link).resolve() for link in ("last", "best")}
-    for checkpoint in sorted(folder.glob("step-*"))[:-keep]:
+    last = (folder / "last").resolve()
+    reached = [checkpoint for checkpoint in sorted(folder.glob("step-*")) if checkpoint.name <= last.name]
+    for checkpoint in reached[:-keep]:
         if checkpoint.resolve() not in kept:
             # Without its description it counts as incomplete from the first moment of its removal on.
             (checkpoint / DESCRIPTION_FILE).unlink(missing_ok=True)

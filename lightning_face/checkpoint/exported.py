@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lightning_face.checkpoint.tables import differences
 from lightning_face.checkpoint.tensor_file import TensorFile, write_tensors
+from lightning_face.data.manifest import names_in
 from lightning_face.errors import CheckpointError
 from lightning_face.files import move_into_place
 from lightning_face.models import build_backbone
@@ -105,7 +106,7 @@ class Exported:
         Raises:
             CheckpointError: there are more or fewer than classes.
         """
-        names = self._file.tensor(_IDENTITIES).numpy().tobytes().decode().splitlines()
+        names = names_in(self._file.tensor(_IDENTITIES).numpy().tobytes().decode())
         if len(names) != self.origin.num_classes:
             raise CheckpointError(
                 f"{self.path} is damaged: {len(names):,} names for {self.origin.num_classes:,} classes; export it again"

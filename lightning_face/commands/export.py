@@ -10,7 +10,7 @@ from lightning_face.checkpoint.choice import best_intact, check_intact
 from lightning_face.checkpoint.directory import DESCRIPTION_FILE, Description, describe
 from lightning_face.checkpoint.exported import BACKBONE, CENTERS, CLASSIFIER, MOVED_AT, Origin, write_exported
 from lightning_face.checkpoint.tables import load_tables
-from lightning_face.data.manifest import IDENTITIES_FILE
+from lightning_face.data.manifest import IDENTITIES_FILE, names_in
 from lightning_face.engines.choice import whole_weights
 from lightning_face.errors import CheckpointError, ConfigError
 
@@ -92,7 +92,7 @@ def _origin(checkpoint: Path, description: Description, identities: str) -> Orig
             f"{checkpoint} does not say which network it holds ({error} is missing): it was not saved by"
             " `python -m lightning_face fit`; choose one that was"
         ) from error
-    return Origin(backbone, len(identities.splitlines()), description.position["manifest_hash"], description.step)
+    return Origin(backbone, len(names_in(identities)), description.position["manifest_hash"], description.step)
 
 
 def _whole_tables(checkpoint: Path, description: Description, names: tuple[str, ...]) -> dict[str, Tensor]:

@@ -5,7 +5,7 @@ often than their share.
 """
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -99,11 +99,11 @@ class IdentityOrder:
         ids_TRK = ids_VK.reshape(num_steps, len(rows_R), self.images_per_identity)
         return ids_TRK[:, row_of_S, slots_S % self.images_per_identity]
 
-    def _visits(self, epoch: int, row: int, steps_T: Ids) -> tuple[Ids, Ids]:
+    def _visits(self, epoch: int, row: int, steps_T: Ids) -> tuple[Ids, NDArray[np.integer]]:
         """The identities that a row visits in some steps, and how often each was visited before in the epoch."""
         identities_C, ends_C = self._line(epoch)
         num_steps = self.steps_per_epoch
-        places_T = row * num_steps + _row_order(self.seed, epoch, row, num_steps)[steps_T]
+        places_T = row * num_steps + self._row_order(epoch, row)[steps_T]
         on_line_T = np.searchsorted(ends_C, places_T, side="right")
         starts_T = np.where(on_line_T > 0, ends_C[on_line_T - 1], 0)
         return identities_C[on_line_T], places_T - starts_T
@@ -121,6 +121,15 @@ class IdentityOrder:
             self._lines[epoch] = identities_C, ends_C
         return self._lines[epoch]
 
+    def _row_order(self, epoch: int, row: int) -> NDArray[np.int32]:
+        """The steps of the epoch in the order that a row goes through its stretch; kept for the rows of this rank."""
+        if (epoch, row) not in self._row_orders:
+            if any(former != epoch for former, _ in self._row_orders):
+                self._row_orders.clear()
+            order = permutation(self.steps_per_epoch, self.seed, "visits", epoch, row)
+            self._row_orders[epoch, row] = order.astype(np.int32)
+        return self._row_orders[epoch, row]
+
     def _images(self, epoch: int, identities_V: Ids, positions_VK: Ids) -> Ids:
         """Samples of identities, counted round and round their images, which hashes put in order."""
         people_U, person_of_V = np.unique(identities_V, return_inverse=True)
@@ -134,6 +143,10 @@ class IdentityOrder:
         places_VK = shuffled_E[starts_V1 + positions_VK % counts_V1]
         first_V1 = (self._ends_C - self._counts_C)[identities_V][:, None]
         return self._by_identity_N[first_V1 + places_VK] + positions_VK // counts_V1 * self.num_samples
+
+    @cached_property
+    def _row_orders(self) -> dict[tuple[int, int], NDArray[np.int32]]:
+        return {}
 
     @cached_property
     def _lines(self) -> dict[int, tuple[Ids, Ids]]:
@@ -156,8 +169,3 @@ class IdentityOrder:
         """Whole numbers: powers may differ in their last bits from machine to machine, and sums of them would too."""
         shares_C = np.where(self._counts_C > 0, self._counts_C.astype(np.float64) ** (1.0 - self.tail_weight), 0.0)
         return np.rint(shares_C * 2**16).astype(np.int64)
-
-
-@lru_cache(maxsize=512)
-def _row_order(seed: int, epoch: int, row: int, num_steps: int) -> Ids:
-    return permutation(num_steps, seed, "visits", epoch, row)

@@ -23,6 +23,14 @@ INDEX_DTYPE = np.dtype([("shard", "<u4"), ("offset", "<u8"), ("size", "<u4"), ("
 """One row of the index: which shard, where the image's bytes begin in it, how many, and the class."""
 
 
+def names_in(text: str) -> list[str]:
+    """The names that `identities.txt` holds, a line each; line number is label.
+
+    Not `splitlines`: it also breaks at letters that may stand in a name, and all names after it would move.
+    """
+    return text.removesuffix("\n").split("\n")
+
+
 @dataclass(frozen=True)
 class Shard:
     """One tar: its file name, number of samples, length in bytes and sha256 of the file."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_face.data.manifest import IDENTITIES_FILE, INDEX_DTYPE, INDEX_FILE, Manifest
+from lightning_face.data.manifest import IDENTITIES_FILE, INDEX_DTYPE, INDEX_FILE, Manifest, names_in
 from lightning_face.errors import DataError
 
 MAX_OPEN_SHARDS = 128
@@ -34,6 +34,7 @@ class Shards:
         self.manifest = Manifest.load(folder)
         self._files: dict[int, int] = {}
         self._check_files()
+        self._check_identities()
         self._check_labels()
 
     @cached_property
@@ -55,7 +56,7 @@ class Shards:
 
     def identities(self) -> list[str]:
         """Names of the classes; line number is label."""
-        return (self.folder / IDENTITIES_FILE).read_text(encoding="utf-8").splitlines()
+        return names_in((self.folder / IDENTITIES_FILE).read_text(encoding="utf-8"))
 
     def _read_row(self, row: np.void) -> bytes:
         size, offset = int(row["size"]), int(row["offset"])
@@ -106,6 +107,15 @@ class Shards:
             raise DataError(
                 f"{path} does not belong to the manifest (its sha256 is another); restore it, or write both again with"
                 f" `python -m data_prep index {self.folder}`"
+            )
+
+    def _check_identities(self) -> None:
+        path = self.folder / IDENTITIES_FILE
+        num_names = path.read_bytes().count(b"\n") if path.is_file() else 0
+        if num_names != self.manifest.num_classes:
+            raise DataError(
+                f"{path} is missing or has other names: {num_names:,} for {self.manifest.num_classes:,} classes;"
+                f" restore it, or write it again with `python -m data_prep index {self.folder}`"
             )
 
     def _check_labels(self) -> None:

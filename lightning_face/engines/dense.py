@@ -14,6 +14,7 @@ from lightning_face.checkpoint.directory import DENSE_FILE, partial_of
 from lightning_face.checkpoint.failures import reading, writing
 from lightning_face.distributed.agreement import on_every_rank
 from lightning_face.engines.choice import engine_of
+from lightning_face.errors import CheckpointError
 
 
 class DensePart(_CheckpointConnector):
@@ -39,7 +40,12 @@ class DensePart(_CheckpointConnector):
         save = writing(final)(partial(self.trainer.strategy.save_checkpoint, checkpoint, path, storage_options))
         if self._engine.startswith("deepspeed"):
             # Its ranks meet while they write: one that fails has to end, so that the others do.
-            save()
+            try:
+                save()
+            except RuntimeError as error:  # torch's word for a full disk
+                raise CheckpointError(
+                    f"{final} could not be written ({error}); the checkpoint before is good"
+                ) from error
             self.trainer.strategy.barrier("all ranks have written")
         else:
             on_every_rank(save)

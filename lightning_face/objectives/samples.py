@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 
+import torch
 from torch import Tensor
 
 from lightning_face.distributed.collectives import all_gather_rows
@@ -33,7 +34,8 @@ class BatchSamples:
     @cached_property
     def norms_B(self) -> Tensor:
         """See `Samples.norms_B`."""
-        return self.batch.features_BD.norm(dim=1)
+        with torch.enable_grad():  # whoever asks first may do without a gradient, others need it
+            return self.batch.features_BD.norm(dim=1)
 
     @cached_property
     def targets_G(self) -> Tensor:

@@ -51,22 +51,31 @@ class SoftmaxConfig:
 
     def __post_init__(self) -> None:
         check_reduction("softmax", self.reduction)
-        if not self.weight > 0:  # written so that nan is refused too
+        if not 0 < self.weight < math.inf:  # written so that nan is refused too
             raise ConfigError(f"softmax.weight must be above 0, got {self.weight}; `softmax: null` switches it off")
-        if not self.init_std >= 0:
-            raise ConfigError(f"softmax.init_std must not be negative, got {self.init_std}")
+        if not 0 <= self.init_std < math.inf:
+            raise ConfigError(f"softmax.init_std must not be negative, nor infinite, got {self.init_std}")
         if self.head is not None and self.head.unit_rows and self.init_std == 0:
             raise ConfigError("softmax.init_std must be above 0 with softmax.head: rows of zeros have no direction")
         if not 0 < self.sample_rate <= 1:
             raise ConfigError(f"softmax.sample_rate must be in (0, 1], got {self.sample_rate}; 1 sees every class")
         if self.filter_above is not None and not math.isfinite(self.filter_above):
             raise ConfigError(f"softmax.filter_above must be a finite number or null, got {self.filter_above}")
+        self._check_filter_of_cosines()
         if self.rows_per_class < 1:
             raise ConfigError(f"softmax.rows_per_class must be at least 1, got {self.rows_per_class}")
         if self.sample_rate < 1 and self.placement == "replicated":
             raise ConfigError(
                 f"softmax.sample_rate below 1 needs a sharded classifier, got {self.sample_rate} with placement"
                 " replicated: set softmax.placement to sharded or auto"
+            )
+
+    def _check_filter_of_cosines(self) -> None:
+        are_cosines = self.head is not None and self.head.unit_features and self.head.unit_rows
+        if are_cosines and self.filter_above is not None and not -1 < self.filter_above < 1:
+            raise ConfigError(
+                f"softmax.filter_above must be in (-1, 1) with softmax.head, got {self.filter_above}: values are"
+                " cosines, and it would ignore none of the negatives, or all"
             )
 
 

@@ -54,12 +54,13 @@ def _left_in_groups(root: Path) -> Iterator[float]:
 
 def _left_in(group: Path, files: _Files) -> float:
     limit = (group / files.limit).read_text().strip()
-    if not limit.isdecimal():
+    if not limit.isdecimal() or not (group / files.usage).is_file():
         return math.inf
     used = int((group / files.usage).read_text()) - _number_in(group / "memory.stat", files.cache)
     return max(0.0, float(int(limit) - used))
 
 
 def _number_in(path: Path, name: str) -> int:
-    """The number that follows a name at the beginning of a line."""
-    return next(int(words[1]) for words in map(str.split, path.read_text().splitlines()) if words[:1] == [name])
+    """The number that follows a name at the beginning of a line; 0 where there is no such line or file."""
+    lines = path.read_text().splitlines() if path.is_file() else []
+    return next((int(words[1]) for words in map(str.split, lines) if words[:1] == [name]), 0)

@@ -10,10 +10,10 @@ from torch import Tensor
 from lightning_face.data.order import slots_of
 from lightning_face.distributed.world import rank, world_size
 from lightning_face.hashing import uniform
+from lightning_face.losses import at_once
 from lightning_face.objectives.objective import Objective, ObjectiveConfig
 from lightning_face.objectives.softmax import SoftmaxConfig
 from lightning_face.optim.row_config import RowOptimizerConfig
-from lightning_face.tables import sharded_classifier
 from lightning_face.tables.placement import Placement
 from tests.heads import CASES, Batch, initial_state, losses_of
 from tests.oracle import assert_close, optimizer_of
@@ -84,7 +84,7 @@ def train(name: str, table: Table) -> dict[str, Any]:
 
 
 def train_all(runs: list[tuple[str, Table]]) -> list[dict[str, Any]]:
-    sharded_classifier.LOGITS_AT_ONCE = GLOBAL_BATCH  # two classes a chunk
+    at_once.NUMBERS_ON_CPU = at_once.NUMBERS_ON_GPU = GLOBAL_BATCH  # two classes a chunk
     return [train(*run) for run in runs]
 
 

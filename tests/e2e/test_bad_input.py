@@ -96,6 +96,20 @@ def test_manifest_of_other_tars(tiny_config, dataset, tmp_path, capfd):
             "softmax.head.margin_rad must be in [0, pi/2], in radians, got 28.6",
         ),
         (("--model.objective.triplet", "{}"), "set data.images_per_identity to 2 or more"),
+        (
+            ("--model.objective.softmax.head", "CosFace", "--model.objective.softmax.head.margin", 28),
+            "softmax.head.margin must be in [0, 1], a difference of cosines, got 28",
+        ),
+        (
+            ("--model.objective.softmax.head", "MagFace", "--model.objective.softmax.head.scale", 0),
+            "softmax.head.scale must be above 0, got 0",
+        ),
+        (("--model.objective.center.normalise", "true"), "mml.margin must be at most 4 with center.normalise"),
+        (("--model.objective.softmax.weight", 0), "softmax.weight must be above 0"),
+        (
+            ("--model.objective", "{softmax: null, mml: null, center: {weight: 0}}"),
+            "objective has no term left: set objective.softmax, mml, a pair loss, or a center.weight",
+        ),
         (("--model.backbone.name", "resnet10x"), "did you mean"),
         (("--run_dir", "/proc/nowhere"), "cannot be written"),
         (("--data.train", "/nowhere"), "/nowhere/manifest.json is missing"),

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmarks.loss_curves import PANELS, svg
 from lightning_face.losses import heads as heads_module
@@ -14,6 +15,15 @@ from tests.e2e.test_commands import call
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE, SVG = (DOCS / "losses.md").read_text(), (DOCS / "losses.svg").read_text()
 SNIPPETS = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Networks this small take more than twice the time on two threads, which wait for one another."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def test_every_head_is_drawn_as_the_page_shows_it():

@@ -1,6 +1,8 @@
 """What the trainer refuses, each with the name of the option."""
 
 import pytest
+from pytorch_lightning.callbacks import GradientAccumulationScheduler
+from pytorch_lightning.plugins import HalfPrecision
 from pytorch_lightning.strategies import DDPStrategy
 
 from lightning_face.engines.choice import ENGINES
@@ -73,3 +75,11 @@ def test_every_engine_takes_bf16_mixed(engine: str) -> None:
 def test_what_the_engine_cannot_serve_is_refused(engine: str, options: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=rf"trainer\.{next(iter(options))} .*with {engine}"):
         FaceTrainer(accelerator="cpu", devices=2, logger=False, strategy=engine, **options)
+
+
+def test_what_is_refused_as_an_option_is_refused_as_an_object() -> None:
+    plugin = HalfPrecision("bf16-true")
+    with pytest.raises(ConfigError, match="precision must be 32-true or bf16-mixed, got bf16-true from a plugin"):
+        FaceTrainer(accelerator="cpu", logger=False, plugins=[plugin])
+    with pytest.raises(ConfigError, match=r"trainer.callbacks: .* set trainer.accumulate_grad_batches"):
+        FaceTrainer(accelerator="cpu", logger=False, callbacks=[GradientAccumulationScheduler({0: 1, 1: 2})])

@@ -1,5 +1,6 @@
 """Checkpoints are whole or absent; a damaged one is found, named and passed over."""
 
+import errno
 import json
 import os
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lightning_face.checkpoint import directory
+from lightning_face.checkpoint import choice, directory
 from lightning_face.checkpoint.choice import check_intact, last_intact
 from lightning_face.checkpoint.directory import (
     DENSE_FILE,
@@ -93,6 +94,15 @@ def test_prune_keeps_the_newest_and_what_links_point_to(folder: Path, keep: int)
     prune(folder, keep)
     kept = {name_of(step) for step in (10, 20, 30, 40)[-keep:]} | {name_of(20)}
     assert set(names(folder)) == kept | {"best", "last"}
+
+
+def test_damaged_checkpoints_that_were_passed_over_do_not_count(folder: Path) -> None:
+    """A run that went on from 10 keeps its good ones, although later ones lie there."""
+    damaged = [save(folder, step) for step in (80, 90)]
+    for step in (10, 20, 30):
+        save(folder, step)
+        prune(folder, 2)
+    assert set(names(folder)) == {*(name_of(step) for step in (20, 30)), *(path.name for path in damaged), "last"}
 
 
 def test_interrupted_removal_leaves_no_checkpoint(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,3 +240,16 @@ def test_partial_is_empty_and_former_ones_are_removed(folder: Path) -> None:
     for _ in range(2):
         make_partial(folder / name_of(20))
         assert names(folder) == [partial.name] and not names(partial)
+
+
+def test_what_cannot_be_read_is_passed_over(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = save(folder, 10), save(folder, 20)
+    real = choice.sha256_of
+
+    def bad_sector(path: Path) -> str:
+        if second in path.parents:
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        return real(path)
+
+    monkeypatch.setattr(choice, "sha256_of", bad_sector)
+    assert last_intact(folder.parent) == first

@@ -94,3 +94,10 @@ def test_rows_of_another_size_are_refused(tmp_path):
     exported = write(tmp_path / "f", ["person 1"])
     with pytest.raises(ConfigError, match=r"a row of the classifier is \[2\] in .*, here \[4\]"):
         Transfer(exported, ["person 1"], "here").copy({"classifier": torch.zeros(1, 4)}, {})
+
+
+def test_letters_that_look_like_line_ends_stay_in_names(tmp_path):
+    names = ["person\u2028 1", "person\x0b 2", "person\x85 3"]
+    tables = fresh_tables(3)
+    Transfer(write(tmp_path / "f", names), names, "here").copy(tables, {})
+    assert tables["classifier"][:, 0].tolist() == [1.0, 2.0, 3.0]

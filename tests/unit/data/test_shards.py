@@ -108,6 +108,14 @@ def test_index_of_another_dataset_of_the_same_length_is_refused(dataset: Path) -
     assert f"{dataset / INDEX_FILE} does not belong to the manifest" in refusal(dataset)
 
 
+@pytest.mark.parametrize("text", [None, "only one\n", "a\n" * 21])
+def test_names_that_are_missing_or_of_another_number_are_refused(dataset: Path, text: str | None) -> None:
+    """Every checkpoint holds them: the first one would be too late."""
+    path = dataset / "identities.txt"
+    path.unlink() if text is None else path.write_text(text)
+    assert "identities.txt is missing or has other names" in refusal(dataset)
+
+
 @pytest.mark.parametrize("label", [20, 2**31 - 1, -1])
 def test_label_that_is_no_class_is_refused(dataset: Path, edit_manifest: EditManifest, label: int) -> None:
     index = np.fromfile(dataset / INDEX_FILE, INDEX_DTYPE)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from lightning_face.errors import ConfigError
+from lightning_face.losses.heads import CosFace
 from lightning_face.objectives.center import CenterConfig
 from lightning_face.objectives.contrastive import ContrastiveConfig
 from lightning_face.objectives.marginal import MarginalConfig
@@ -23,7 +24,7 @@ NAN = float("nan")
     [
         (SoftmaxConfig, {"weight": 0.0}, r"softmax.weight must be above 0, got 0.0"),
         (SoftmaxConfig, {"weight": NAN}, r"softmax.weight must be above 0, got nan"),
-        (SoftmaxConfig, {"init_std": -0.1}, r"softmax.init_std must not be negative, got -0.1"),
+        (SoftmaxConfig, {"init_std": -0.1}, r"softmax.init_std must not be negative, nor infinite, got -0.1"),
         (SoftmaxConfig, {"reduction": "avg"}, r"softmax.reduction must be mean or sum, got 'avg'"),
         (SoftmaxConfig, {"sample_rate": 0.0}, r"softmax.sample_rate must be in \(0, 1\], got 0.0; 1 sees every class"),
         (SoftmaxConfig, {"sample_rate": 1.1}, r"softmax.sample_rate must be in \(0, 1\], got 1.1"),
@@ -109,6 +110,8 @@ NAN = float("nan")
             {"center": CenterConfig(normalise=True), "mml": MinimumMarginConfig(margin=4.1)},
             r"mml.margin must be at most 4 with center.normalise, got 4.1",
         ),
+        (SoftmaxConfig, {"head": CosFace(), "filter_above": 20.0}, r"softmax.filter_above must be in \(-1, 1\) with"),
+        (SoftmaxConfig, {"weight": float("inf")}, r"softmax.weight must be above 0, got inf"),
         (ObjectiveConfig, {"softmax": None, "center": None}, r"no term left"),
         (ObjectiveConfig, {"softmax": None, "center": CenterConfig(weight=0.0)}, r"no term left"),
     ],

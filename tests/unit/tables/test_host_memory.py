@@ -75,6 +75,16 @@ def test_version_1(root: Path) -> None:
     assert free_host_bytes(root) == 3700
 
 
+def test_a_group_that_does_not_tell_has_no_limit(root: Path) -> None:
+    write(root / "proc/self/cgroup", "0::/job\n")
+    write(root / "sys/fs/cgroup/job/memory.max", "1000\n")
+    assert free_host_bytes(root) == 1024 * SYSTEM_KB
+    write(root / "sys/fs/cgroup/job/memory.current", "400\n")
+    assert free_host_bytes(root) == 600
+    write(root / "sys/fs/cgroup/job/memory.stat", "anon 5\n")
+    assert free_host_bytes(root) == 600
+
+
 def test_container_sees_its_own_group_as_the_root(root: Path) -> None:
     """The name is the host's, which is not mounted."""
     write(root / "proc/self/cgroup", "4:memory:/docker/0123\n")
