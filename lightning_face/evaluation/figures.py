@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator, NullLocator, PercentFormatter, StrMethodFormatter
 from numpy.typing import ArrayLike, NDArray
 
 from lightning_face.evaluation.curves import histogram_edges, roc_corners, running_mean, thinned
@@ -25,6 +25,7 @@ from lightning_face.evaluation.verification import VerificationResult
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _INK, _AXIS, _GRID = "#333333", "#999999", "#E3E3E3"
 _SMOOTHED_SHARE = 0.02  # of a series, before and after each point, averaged into its smooth line
+_MAX_BINS = 12  # of numbers of images
 
 
 def roc_figure(results: Mapping[str, VerificationResult]) -> Figure:
@@ -91,6 +92,39 @@ def losses_figure(steps: ArrayLike, series: Mapping[str, ArrayLike]) -> Figure:
         axes.set(title=name, xlabel="Optimizer step", ylabel="Loss")
         _draw_series(axes, steps_S[logged_S], values_S[logged_S], colour)
     for axes in panels[len(series) :]:
+        axes.set_axis_off()
+    return figure
+
+
+def long_tail_figure(
+    steps: ArrayLike,
+    series: Mapping[str, Mapping[str, ArrayLike]],
+    images: ArrayLike,
+    centers: Mapping[str, ArrayLike],
+) -> Figure:
+    """Panels by class frequency: over the steps, a line for each bucket; and of centers over their number of images.
+
+    Args:
+        steps: (S,) optimizer steps, rising.
+        series: title of each panel to the (S,) values of each bucket; what is not finite is left out.
+        images: (R,) of each center's class.
+        centers: label of each further panel to its (R,) values; what is not finite is left out.
+    """
+    columns = 3
+    rows = -(-(len(series) + len(centers)) // columns)
+    figure, panels = _figure(rows, columns, width=4.6 * columns + 1.0, height=2.9 * rows + 0.4)
+    steps_S = np.asarray(steps, dtype=np.float64)
+    for axes, (title, by_bucket) in zip(panels, series.items(), strict=False):
+        axes.set(title=title, xlabel="Optimizer step")
+        for colour, (bucket, values) in zip(cycle(_COLOURS), by_bucket.items(), strict=False):
+            values_S = np.asarray(values, dtype=np.float64)
+            logged_S = np.isfinite(values_S)
+            _draw_series(axes, steps_S[logged_S], values_S[logged_S], colour, bucket)
+        _legend(axes, "best")
+    for axes, (title, values) in zip(panels[len(series) :], centers.items(), strict=False):
+        axes.set(title=title, xlabel="Images of the class")
+        _draw_medians(axes, np.asarray(images, dtype=np.float64), np.asarray(values, dtype=np.float64))
+    for axes in panels[len(series) + len(centers) :]:
         axes.set_axis_off()
     return figure
 
@@ -176,15 +210,49 @@ def _finish_histogram(axes: Axes, lines: Mapping[str, float]) -> None:
     _legend(axes, "upper left")
 
 
-def _draw_series(axes: Axes, steps_S: NDArray[np.float64], values_S: NDArray[np.float64], colour: str) -> None:
+def _draw_nothing(axes: Axes, why: str) -> None:
+    axes.set(xticks=[], yticks=[])
+    axes.text(0.5, 0.5, why, ha="center", va="center", color=_INK, transform=axes.transAxes)
+
+
+def _draw_medians(axes: Axes, images_R: NDArray[np.float64], values_R: NDArray[np.float64]) -> None:
+    """Median, and quartiles as a band, of values whose numbers of images lie close together on a logarithmic axis."""
+    kept = np.isfinite(values_R) & (images_R > 0)
+    if not kept.any():
+        _draw_nothing(axes, "no center has moved")
+        return
+    images_R, values_R = images_R[kept], values_R[kept]
+    edges = np.geomspace(images_R.min(), images_R.max(), _MAX_BINS + 1)[1:-1]
+    bins_R = np.searchsorted(edges, images_R, side="right")
+    quartiles = np.array([np.quantile(values_R[bins_R == place], (0.25, 0.5, 0.75)) for place in np.unique(bins_R)])
+    places = [np.median(images_R[bins_R == place]) for place in np.unique(bins_R)]
+    axes.fill_between(places, quartiles[:, 0], quartiles[:, 2], color=_COLOURS[0], alpha=0.2, label="quartiles")
+    axes.plot(places, quartiles[:, 1], "o-", color=_COLOURS[0], markersize=4, label="median")
+    axes.set_xscale("log")
+    axes.set_xticks(_round_numbers(images_R.min(), images_R.max()))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_ylim(bottom=0.0)
+    _legend(axes, "best")
+
+
+def _round_numbers(low: float, high: float) -> list[float]:
+    """1, 2 and 5 times powers of ten from just below `low` to just above `high`, every third of them if many."""
+    numbers = [factor * 10.0**power for power in range(10) for factor in (1, 2, 5)]
+    inside = [number for number in numbers if low / 1.5 <= number <= high * 1.5]
+    return inside if len(inside) <= 7 else [number for number in inside if np.log10(number) % 1 == 0]
+
+
+def _draw_series(
+    axes: Axes, steps_S: NDArray[np.float64], values_S: NDArray[np.float64], colour: str, label: str | None = None
+) -> None:
     if not len(values_S):
-        axes.set(xticks=[], yticks=[])
-        axes.text(0.5, 0.5, "never logged", ha="center", va="center", color=_INK, transform=axes.transAxes)
+        _draw_nothing(axes, "never logged")
         return
     drawn = thinned(len(values_S))
     smooth_S = running_mean(values_S, max(1, round(_SMOOTHED_SHARE * len(values_S))))
     axes.plot(steps_S[drawn], values_S[drawn], color=colour, alpha=0.3, linewidth=0.8)
-    axes.plot(steps_S[drawn], smooth_S[drawn], color=colour, linewidth=1.8)
+    axes.plot(steps_S[drawn], smooth_S[drawn], color=colour, linewidth=1.8, label=label)
     axes.ticklabel_format(axis="y", scilimits=(-3, 4))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     if values_S.min() > 0.0 and values_S.max() > 20.0 * values_S.min():

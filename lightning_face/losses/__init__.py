@@ -4,7 +4,7 @@ from lightning_face.losses.center import center_loss, class_sums, moved_centers
 from lightning_face.losses.minimum_margin import MinimumMargin
 from lightning_face.losses.pair_tiles import ClassRows, tiles
 from lightning_face.losses.reductions import LogSumExp, NegativesReduction, SoftplusSum
-from lightning_face.losses.scoring import Scoring
+from lightning_face.losses.scoring import Scores, Scoring
 from lightning_face.losses.softmax import softmax_loss
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "LogSumExp",
     "MinimumMargin",
     "NegativesReduction",
+    "Scores",
     "Scoring",
     "SoftplusSum",
     "center_loss",

@@ -48,8 +48,8 @@ class Centers(ABC):
         self._pending: list[ClassSums] = []
 
     @abstractmethod
-    def pairs(self, batch: GlobalBatch) -> tuple[Tensor, Tensor]:
-        """Features of the samples that this rank answers for, and their centers; ranks share the samples out."""
+    def pairs(self, batch: GlobalBatch) -> tuple[Tensor, Tensor, Tensor]:
+        """Labels and features of the samples that this rank answers for, and their centers; ranks share them out."""
 
     @abstractmethod
     def of_any(self, tensor_H: Tensor, classes_U: Tensor) -> Tensor:
@@ -92,6 +92,20 @@ class Centers(ABC):
     def moved(self, sums: ClassSums) -> Tensor:
         """Where Wen's rule takes the centers of a batch's classes, (U, D); every rank calls."""
         return moved_centers(self.rows_of(sums.classes_U), sums.sums_UD, sums.counts_U, self.rate)
+
+    @torch.no_grad()
+    def displacements(self) -> tuple[Tensor, Tensor]:
+        """How far `step` would move centers now, Euclidean.
+
+        Returns:
+            Those classes of the batches observed that this rank answers for, each on one rank, and their distances.
+        """
+        sums = added_up(self._pending)
+        is_own_U, _ = held_places(own_classes(self.num_classes), sums.classes_U)
+        classes = sums.classes_U[is_own_U]
+        rows = self.rows_HD[classes - self.held.start]
+        moved = moved_centers(rows, sums.sums_UD[is_own_U], sums.counts_U[is_own_U], self.rate)
+        return classes, torch.linalg.vector_norm(moved - rows, dim=1)
 
     @torch.no_grad()
     def step(self) -> Tensor:

@@ -22,9 +22,9 @@ class ReplicatedCenters(Centers):
     def __init__(self, num_classes: int, dim: int, **options: Any) -> None:
         super().__init__(num_classes, range(num_classes), dim, **options)
 
-    def pairs(self, batch: GlobalBatch) -> tuple[Tensor, Tensor]:
+    def pairs(self, batch: GlobalBatch) -> tuple[Tensor, Tensor, Tensor]:
         """See `Centers.pairs`: each rank answers for its own samples."""
-        return batch.features_BD, self.rows_HD[batch.labels_B]
+        return batch.labels_B, batch.features_BD, self.rows_HD[batch.labels_B]
 
     def of_any(self, tensor_H: Tensor, classes_U: Tensor) -> Tensor:
         """See `Centers.of_any`; nothing is exchanged."""

@@ -23,10 +23,10 @@ class ShardedCenters(Centers):
     def __init__(self, num_classes: int, dim: int, **options: Any) -> None:
         super().__init__(num_classes, own_classes(num_classes), dim, **options)
 
-    def pairs(self, batch: GlobalBatch) -> tuple[Tensor, Tensor]:
+    def pairs(self, batch: GlobalBatch) -> tuple[Tensor, Tensor, Tensor]:
         """See `Centers.pairs`: each rank answers for the samples of its own classes."""
         is_held_G, places = self.places(batch.labels_G)
-        return batch.features_GD[is_held_G], self.rows_HD[places]
+        return batch.labels_G[is_held_G], batch.features_GD[is_held_G], self.rows_HD[places]
 
     def of_any(self, tensor_H: Tensor, classes_U: Tensor) -> Tensor:
         """See `Centers.of_any`; one reduction of (U, ...)."""
