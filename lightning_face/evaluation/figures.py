@@ -4,7 +4,7 @@ Figures are made from `Figure` and drawn by Agg, without `pyplot`: no global sta
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import cycle
 from pathlib import Path
 from typing import Literal
@@ -87,10 +87,8 @@ def losses_figure(steps: ArrayLike, series: Mapping[str, ArrayLike]) -> Figure:
     figure, panels = _figure(rows, columns, width=4.6 * columns + 1.0, height=2.9 * rows + 0.4)
     steps_S = np.asarray(steps, dtype=np.float64)
     for axes, colour, (name, values) in zip(panels, cycle(_COLOURS), series.items(), strict=False):
-        values_S = np.asarray(values, dtype=np.float64)
-        logged_S = np.isfinite(values_S)
         axes.set(title=name, xlabel="Optimizer step", ylabel="Loss")
-        _draw_series(axes, steps_S[logged_S], values_S[logged_S], colour)
+        _draw_series(axes, steps_S, {name: values}, [colour])
     for axes in panels[len(series) :]:
         axes.set_axis_off()
     return figure
@@ -116,11 +114,9 @@ def long_tail_figure(
     steps_S = np.asarray(steps, dtype=np.float64)
     for axes, (title, by_bucket) in zip(panels, series.items(), strict=False):
         axes.set(title=title, xlabel="Optimizer step")
-        for colour, (bucket, values) in zip(cycle(_COLOURS), by_bucket.items(), strict=False):
-            values_S = np.asarray(values, dtype=np.float64)
-            logged_S = np.isfinite(values_S)
-            _draw_series(axes, steps_S[logged_S], values_S[logged_S], colour, bucket)
-        _legend(axes, "best")
+        _draw_series(axes, steps_S, by_bucket, _COLOURS)
+        if axes.lines:
+            _legend(axes, "best")
     for axes, (title, values) in zip(panels[len(series) :], centers.items(), strict=False):
         axes.set(title=title, xlabel="Images of the class")
         _draw_medians(axes, np.asarray(images, dtype=np.float64), np.asarray(values, dtype=np.float64))
@@ -244,16 +240,26 @@ def _round_numbers(low: float, high: float) -> list[float]:
 
 
 def _draw_series(
-    axes: Axes, steps_S: NDArray[np.float64], values_S: NDArray[np.float64], colour: str, label: str | None = None
+    axes: Axes, steps_S: NDArray[np.float64], series: Mapping[str, ArrayLike], colours: Iterable[str]
 ) -> None:
-    if not len(values_S):
+    """Lines over the steps, faint as logged, strong as a running mean, on one axis for all."""
+    everything: list[NDArray[np.float64]] = []
+    for colour, (label, values) in zip(colours, series.items(), strict=False):
+        values_S = np.asarray(values, dtype=np.float64)
+        logged_S = np.isfinite(values_S)
+        values_L, steps_L = values_S[logged_S], steps_S[logged_S]
+        if not len(values_L):
+            continue
+        drawn = thinned(len(values_L))
+        smooth_L = running_mean(values_L, max(1, round(_SMOOTHED_SHARE * len(values_L))))
+        axes.plot(steps_L[drawn], values_L[drawn], color=colour, alpha=0.3, linewidth=0.8)
+        axes.plot(steps_L[drawn], smooth_L[drawn], color=colour, linewidth=1.8, label=label)
+        everything.append(values_L)
+    if not everything:
         _draw_nothing(axes, "never logged")
         return
-    drawn = thinned(len(values_S))
-    smooth_S = running_mean(values_S, max(1, round(_SMOOTHED_SHARE * len(values_S))))
-    axes.plot(steps_S[drawn], values_S[drawn], color=colour, alpha=0.3, linewidth=0.8)
-    axes.plot(steps_S[drawn], smooth_S[drawn], color=colour, linewidth=1.8, label=label)
     axes.ticklabel_format(axis="y", scilimits=(-3, 4))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-    if values_S.min() > 0.0 and values_S.max() > 20.0 * values_S.min():
+    values = np.concatenate(everything)
+    if values.min() > 0.0 and values.max() > 20.0 * values.min():
         axes.set_yscale("log")
