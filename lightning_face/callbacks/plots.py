@@ -100,7 +100,8 @@ class Plots(Callback):
             self._publish(trainer, losses_figure(steps, losses), "losses")
         if measured is not None:
             mml = pl_module.objective_config.mml
-            figure = nearest_center_figure({f"step {trainer.global_step}": measured.nearest_R}, mml and mml.margin)
+            distances = {f"step {trainer.global_step}": measured.nearest_R}
+            figure = nearest_center_figure(distances, mml.margin if mml else None)
             self._publish(trainer, figure, "nearest_centers")
         by_bucket = series_by_bucket(series)
         if by_bucket:
