@@ -17,7 +17,7 @@ def example() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 
 def softmax(features: torch.Tensor, labels: torch.Tensor, classifier: torch.Tensor) -> torch.Tensor:
-    return softmax_loss(*Scoring().scores(features, labels, classifier)).sum()
+    return softmax_loss(*Scoring().scores(features, labels, classifier)[:2]).sum()
 
 
 def check(module: ModuleType) -> None:

@@ -79,7 +79,8 @@ def test_gradient_flows_only_where_asked(table: Centers, differentiable: bool) -
 
 def test_pairs_give_each_sample_its_center(table: Centers) -> None:
     batch = GlobalBatch(some_features(3), torch.tensor([5, 0, 5]))
-    features, centers = table.pairs(batch)
+    labels, features, centers = table.pairs(batch)
+    assert torch.equal(labels, batch.labels_B)
     assert torch.equal(features, batch.features_BD)
     assert torch.equal(centers, table.rows_HD[[5, 0, 5]])
 
