@@ -36,7 +36,9 @@ def buckets_of(class_counts_C: Tensor) -> Tensor:
 
 def sums_by_bucket(figures: Figures, buckets_C: Tensor) -> Tensor:
     """Sum of each figure's values in each bucket, and how many they are: (F, 2, 3) float32, to be summed over ranks."""
-    return torch.stack([_sums(buckets_C[classes_N], values_N.float()) for classes_N, values_N in figures.values()])
+    sums = [_sums(buckets_C[classes_N], values_N.float()) for classes_N, values_N in figures.values()]
+    # Of pair losses alone there are none.
+    return torch.stack(sums) if sums else buckets_C.new_zeros((0, 2, len(BUCKETS)), dtype=torch.float32)
 
 
 def means_by_bucket(names: list[str], sums_F23: Tensor) -> dict[str, Tensor]:

@@ -18,7 +18,7 @@ def example() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 def check(module: ModuleType) -> None:
     features, labels, centers = example()
     features.requires_grad_()
-    loss = module.center_loss(features, centers[labels])
+    loss = module.center_loss(features, centers[labels]).sum()
     assert_close(loss, center_sum(features.double(), labels, centers.double()))
     (gradient,) = torch.autograd.grad(loss, features)
     assert_close(gradient, features - centers[labels])
