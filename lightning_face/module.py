@@ -118,7 +118,7 @@ class FaceModule(LightningModule):
             dim=self.backbone.embedding_dim,
             seed=self.seed,
             device=self.trainer.strategy.root_device,
-            class_counts_C=data.faces.class_counts() if self.objective_config.needs_class_counts else None,
+            class_counts_C=data.faces.class_counts(),
         )
         if self.init_from is not None and self.trainer.ckpt_path is None:
             path = Path(self.init_from)

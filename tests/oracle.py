@@ -52,6 +52,33 @@ def scores_of(
     return torch.stack(targets), torch.stack(numbers)
 
 
+def is_first_of(
+    features: Tensor, labels: Tensor, rows: Tensor, scoring: Scoring, seen: Sequence[int] | None = None
+) -> Tensor:
+    """Which samples have a larger logit with their own class, were it a negative, than with any other class seen."""
+
+    def logit_of(value: Tensor, target: Tensor) -> Tensor:
+        return value if scoring.negatives is None else scoring.negatives(value, target)
+
+    are_first = []
+    for x, y in zip(features, labels.tolist(), strict=True):
+        target = value_of(x, rows[y], unit_rows=scoring.unit_rows)
+        others = [j for j in (range(len(rows)) if seen is None else seen) if j != y]
+        values = [value_of(x, rows[j], unit_rows=scoring.unit_rows) for j in others]
+        kept = [value for value in values if scoring.filter_above is None or value <= scoring.filter_above]
+        are_first.append(all(logit_of(target, target) > logit_of(value, target) for value in kept))
+    return torch.tensor(are_first)
+
+
+def means_of_buckets(name: str, buckets: Sequence[str], values: Sequence[float]) -> dict[str, float]:
+    """Mean of all values, and of those of each bucket that has any, by name."""
+    chosen = {name: values} | {
+        f"{name}_{bucket}": [value for value, other in zip(values, buckets, strict=True) if other == bucket]
+        for bucket in sorted(set(buckets))
+    }
+    return {key: sum(some) / len(some) for key, some in chosen.items()}
+
+
 def softmax_sum(features: Tensor, labels: Tensor, classifier: Tensor) -> Tensor:
     """Wen et al., equation 1: -sum_i log(exp(w_{y_i} x_i) / sum_j exp(w_j x_i)), w the best row of a class."""
     total = features.new_zeros(())
@@ -129,10 +156,18 @@ class Oracle:
         config: the terms.
         centers: (C, D), before the first step; None without centers.
         classifier: (C, D) or (C, K, D), before the first step; None without softmax.
+        buckets: name of the bucket of each class, to have the facts of the centers by bucket.
     """
 
-    def __init__(self, config: ObjectiveConfig, centers: Tensor | None, classifier: Tensor | None) -> None:
+    def __init__(
+        self,
+        config: ObjectiveConfig,
+        centers: Tensor | None,
+        classifier: Tensor | None,
+        buckets: Sequence[str] | None = None,
+    ) -> None:
         self.config = config
+        self.buckets = buckets
         self.centers = None if centers is None else centers.double().clone()
         self.moved_at: dict[int, int] = {}  # the step in which a class's center last moved
         self.num_steps = 0
@@ -145,8 +180,10 @@ class Oracle:
         """One optimizer step over the micro-batches."""
         result = StepOfOracle()
         doubles = [(features.double().requires_grad_(), labels) for features, labels in batches]
-        for features, labels in doubles:
+        for number, (features, labels) in enumerate(doubles):
             terms, facts = self._terms(features, labels, len(batches))
+            if self.buckets is not None:
+                facts |= self._facts_by_bucket(doubles[: number + 1])
             total = sum(weight * value for weight, value in terms.values())
             (total / len(batches)).backward()
             result.terms.append({name: float(value.detach()) for name, (_, value) in terms.items()})
@@ -214,6 +251,17 @@ class Oracle:
         squares = [float(squared_distance(rows, pair).detach()) for pair in pairs]
         num_close = sum(square < self.config.mml.margin for square in squares)
         return {"mml_close_pairs": num_close, "mml_smallest_distance": min(squares, default=torch.inf) ** 0.5}
+
+    def _facts_by_bucket(self, batches: Sequence[Batch]) -> dict[str, float]:
+        """Of the last of the step's micro-batches so far: center loss of its samples, and how far centers would go."""
+        features, labels = batches[-1]
+        samples = zip(features.detach().split(1), labels.split(1), strict=True)
+        each = [float(center_sum(*sample, self.centers)) for sample in samples]
+        facts = means_of_buckets("center", [self.buckets[j] for j in labels.tolist()], each)
+        del facts["center"]  # a term
+        rows = moved(self.centers, batches, self.config.center.rate)
+        distances = [float((row - self.centers[j]).detach().norm()) for j, row in rows.items()]
+        return facts | means_of_buckets("displacement", [self.buckets[j] for j in rows], distances)
 
     def _move_centers(self, batches: Sequence[Batch]) -> None:
         seen = [(self._seen(features), labels) for features, labels in batches]

@@ -1,7 +1,7 @@
-"""Plots of the training itself: losses, and how far each center is from its nearest other center."""
+"""Plots of the training itself: losses, how far centers are from their nearest others, and both by class frequency."""
 
 import csv
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -9,23 +9,59 @@ import torch
 from pytorch_lightning import Callback
 
 from lightning_face.distributed.collectives import all_reduce_min_
-from lightning_face.evaluation.figures import Figure, losses_figure, nearest_center_figure, save
+from lightning_face.evaluation.figures import Figure, long_tail_figure, losses_figure, nearest_center_figure, save
 from lightning_face.evaluation.nearest_centers import nearest_center_distances
 from lightning_face.loggers import METRICS_FILE, show
 from lightning_face.module import FaceModule
-from lightning_face.objectives.objective import ObjectiveConfig
-from lightning_face.tables.centers import Centers
+from lightning_face.objectives.long_tail import BUCKETS
+from lightning_face.objectives.objective import DISPLACEMENT, Objective, ObjectiveConfig
+from lightning_face.objectives.softmax import ACCURACY
+from lightning_face.tables.centers import NEVER
 from lightning_face.trainer import FaceTrainer
 
-LOSSES = {"train/loss", *(f"train/{term.name}" for term in fields(ObjectiveConfig))}
-"""Columns of the metrics that are drawn: the loss and its terms."""
+LOSSES = ("loss", *(term.name for term in fields(ObjectiveConfig)))
+"""What is drawn of training: the loss and its terms."""
+
+BY_BUCKET = {"softmax": "Softmax loss", "center": "Center loss", ACCURACY: "Accuracy", DISPLACEMENT: "Displacement"}
+"""What is drawn bucket by bucket, and its title."""
 
 MAX_DISTANCES = 200_000_000
 """Distances computed for one plot of the nearest centers."""
 
 
+@dataclass(frozen=True)
+class MeasuredCenters:
+    """Centers of R classes, drawn evenly from all.
+
+    Args:
+        nearest_R: distance to the nearest other center, Euclidean.
+        staleness_R: steps since the center last moved, 0 if it did in the last one; nan if it never did.
+        buckets_R: of the classes, places in `BUCKETS`.
+        images_R: of the classes.
+    """
+
+    nearest_R: np.ndarray
+    staleness_R: np.ndarray
+    buckets_R: np.ndarray
+    images_R: np.ndarray
+
+    def scalars(self) -> dict[str, float]:
+        """Medians of each bucket, and the share that never moved."""
+        scalars: dict[str, float] = {}
+        for place, bucket in enumerate(BUCKETS):
+            chosen = self.buckets_R == place
+            if not chosen.any():
+                continue
+            moved = self.staleness_R[chosen & ~np.isnan(self.staleness_R)]
+            scalars[f"centers/nearest_{bucket}"] = float(np.median(self.nearest_R[chosen]))
+            scalars[f"centers/never_moved_{bucket}"] = 1.0 - len(moved) / chosen.sum()
+            if len(moved):
+                scalars[f"centers/staleness_{bucket}"] = float(np.median(moved))
+        return scalars
+
+
 class Plots(Callback):
-    """Draws `plots/losses.png` and `plots/nearest_centers.png` after each validation and at the end of training.
+    """Draws `losses.png`, `nearest_centers.png` and `long_tail.png` after each validation and at the end of training.
 
     Args:
         num_centers: centers to measure, drawn evenly from all classes; each is compared with every other.
@@ -33,6 +69,14 @@ class Plots(Callback):
 
     def __init__(self, num_centers: int = 10_000) -> None:
         self.num_centers = num_centers
+        self._measured: MeasuredCenters | None = None
+
+    def on_validation_epoch_end(self, trainer: FaceTrainer, pl_module: FaceModule) -> None:
+        """Measure the centers while training, the same on all ranks, and log them."""
+        if trainer.state.fn == "fit":
+            self._measured = self._measure(trainer, pl_module.objective)
+            if self._measured is not None:
+                pl_module.log_dict(self._measured.scalars(), rank_zero_only=False, sync_dist=False)
 
     def on_validation_end(self, trainer: FaceTrainer, pl_module: FaceModule) -> None:
         """Draw while training."""
@@ -41,31 +85,43 @@ class Plots(Callback):
 
     def on_train_end(self, trainer: FaceTrainer, pl_module: FaceModule) -> None:
         """Draw the final state."""
+        self._measured = self._measure(trainer, pl_module.objective)
         self._draw(trainer, pl_module)
 
     def _draw(self, trainer: FaceTrainer, pl_module: FaceModule) -> None:
-        centers = pl_module.objective.centers
-        distances = self._distances(centers) if centers is not None and centers.num_classes > 1 else None
+        measured, self._measured = self._measured, None
         if not trainer.is_global_zero:
             return
         (trainer.run_dir / "plots").mkdir(parents=True, exist_ok=True)
-        steps, series = read_losses(trainer.run_dir / METRICS_FILE)
-        if series:
-            self._publish(trainer, losses_figure(steps, series), "losses")
-        if distances is not None:
+        steps, series = read_series(trainer.run_dir / METRICS_FILE)
+        losses = losses_of(series)
+        if losses:
+            self._publish(trainer, losses_figure(steps, losses), "losses")
+        if measured is not None:
             mml = pl_module.objective_config.mml
-            figure = nearest_center_figure({f"step {trainer.global_step}": distances}, mml.margin if mml else None)
+            distances = {f"step {trainer.global_step}": measured.nearest_R}
+            figure = nearest_center_figure(distances, mml.margin if mml else None)
             self._publish(trainer, figure, "nearest_centers")
+        by_bucket = series_by_bucket(series)
+        if by_bucket:
+            self._publish(trainer, _long_tail_figure(steps, by_bucket, measured), "long_tail")
 
-    def _distances(self, centers: Centers) -> np.ndarray:
-        """Distances of some centers to the nearest other one; every rank looks among its share of the rows."""
+    def _measure(self, trainer: FaceTrainer, objective: Objective) -> MeasuredCenters | None:
+        """Some of the centers; every rank looks for the nearest among its share of the rows."""
+        centers = objective.centers
+        if centers is None or centers.num_classes == 1:
+            return None
         # Each is compared with every other: the number falls as classes grow, so that it stays a matter of seconds.
         num_centers = max(1, min(self.num_centers, MAX_DISTANCES // centers.num_classes))
         stride = -(-centers.num_classes // num_centers)
         classes = torch.arange(0, centers.num_classes, stride, device=centers.rows_HD.device)
         first_class, rows = centers.share()
-        distances = nearest_center_distances(centers.rows_of(classes), classes, rows, first_class)
-        return all_reduce_min_(distances).cpu().numpy()
+        nearest = all_reduce_min_(nearest_center_distances(centers.rows_of(classes), classes, rows, first_class))
+        moved_at = centers.of_any(centers.moved_at_H, classes).double()
+        staleness = (centers.num_steps - 1 - moved_at).where(moved_at != NEVER, torch.nan)
+        images = trainer.datamodule.faces.class_counts()[classes.cpu()]
+        of_classes = (nearest, staleness, objective.buckets_C[classes], images)
+        return MeasuredCenters(*(tensor.cpu().numpy() for tensor in of_classes))
 
     def _publish(self, trainer: FaceTrainer, figure: Figure, name: str) -> None:
         path = trainer.run_dir / "plots" / f"{name}.png"
@@ -73,14 +129,40 @@ class Plots(Callback):
         show(trainer.loggers, path)
 
 
-def read_losses(path: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """The loss and its terms from a run's `metrics.csv`: steps (S,) and a float64 (S,) series per term."""
+def _long_tail_figure(
+    steps: np.ndarray, by_bucket: dict[str, dict[str, np.ndarray]], measured: MeasuredCenters | None
+) -> Figure:
+    if measured is None:
+        return long_tail_figure(steps, by_bucket, [], {})
+    panels = {
+        "Distance to the nearest other center": measured.nearest_R,
+        "Steps since the center last moved": measured.staleness_R,
+    }
+    return long_tail_figure(steps, by_bucket, measured.images_R, panels)
+
+
+def read_series(path: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """All that a run's `metrics.csv` has of training: steps (S,), and a float64 (S,) series by name, nan between."""
     if not path.is_file():
         return np.empty(0), {}
     with path.open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row.get("train/loss")]
     if not rows:
         return np.empty(0), {}
-    names = [name for name in rows[0] if name in LOSSES]
+    names = [name for name in rows[0] if name.startswith("train/")]
     series = {name.removeprefix("train/"): np.array([float(row[name] or "nan") for row in rows]) for name in names}
     return np.array([int(row["step"]) for row in rows]), series
+
+
+def losses_of(series: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The loss and its terms."""
+    return {name: values for name, values in series.items() if name in LOSSES}
+
+
+def series_by_bucket(series: dict[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
+    """What is logged by bucket: title to the series of each bucket that has any."""
+    by_bucket = {
+        title: {bucket: series[f"{name}_{bucket}"] for bucket in BUCKETS if f"{name}_{bucket}" in series}
+        for name, title in BY_BUCKET.items()
+    }
+    return {title: buckets for title, buckets in by_bucket.items() if buckets}

@@ -4,7 +4,7 @@ Figures are made from `Figure` and drawn by Agg, without `pyplot`: no global sta
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import cycle
 from pathlib import Path
 from typing import Literal
@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator, NullLocator, PercentFormatter, StrMethodFormatter
 from numpy.typing import ArrayLike, NDArray
 
 from lightning_face.evaluation.curves import histogram_edges, roc_corners, running_mean, thinned
@@ -25,6 +25,7 @@ from lightning_face.evaluation.verification import VerificationResult
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _INK, _AXIS, _GRID = "#333333", "#999999", "#E3E3E3"
 _SMOOTHED_SHARE = 0.02  # of a series, before and after each point, averaged into its smooth line
+_MAX_BINS = 12  # of numbers of images
 
 
 def roc_figure(results: Mapping[str, VerificationResult]) -> Figure:
@@ -86,11 +87,40 @@ def losses_figure(steps: ArrayLike, series: Mapping[str, ArrayLike]) -> Figure:
     figure, panels = _figure(rows, columns, width=4.6 * columns + 1.0, height=2.9 * rows + 0.4)
     steps_S = np.asarray(steps, dtype=np.float64)
     for axes, colour, (name, values) in zip(panels, cycle(_COLOURS), series.items(), strict=False):
-        values_S = np.asarray(values, dtype=np.float64)
-        logged_S = np.isfinite(values_S)
         axes.set(title=name, xlabel="Optimizer step", ylabel="Loss")
-        _draw_series(axes, steps_S[logged_S], values_S[logged_S], colour)
+        _draw_series(axes, steps_S, {name: values}, [colour])
     for axes in panels[len(series) :]:
+        axes.set_axis_off()
+    return figure
+
+
+def long_tail_figure(
+    steps: ArrayLike,
+    series: Mapping[str, Mapping[str, ArrayLike]],
+    images: ArrayLike,
+    centers: Mapping[str, ArrayLike],
+) -> Figure:
+    """Panels by class frequency: over the steps, a line for each bucket; and of centers over their number of images.
+
+    Args:
+        steps: (S,) optimizer steps, rising.
+        series: title of each panel to the (S,) values of each bucket; what is not finite is left out.
+        images: (R,) of each center's class.
+        centers: label of each further panel to its (R,) values; what is not finite is left out.
+    """
+    columns = 3
+    rows = -(-(len(series) + len(centers)) // columns)
+    figure, panels = _figure(rows, columns, width=4.6 * columns + 1.0, height=2.9 * rows + 0.4)
+    steps_S = np.asarray(steps, dtype=np.float64)
+    for axes, (title, by_bucket) in zip(panels, series.items(), strict=False):
+        axes.set(title=title, xlabel="Optimizer step")
+        _draw_series(axes, steps_S, by_bucket, _COLOURS)
+        if axes.lines:
+            _legend(axes, "best")
+    for axes, (title, values) in zip(panels[len(series) :], centers.items(), strict=False):
+        axes.set(title=title, xlabel="Images of the class")
+        _draw_medians(axes, np.asarray(images, dtype=np.float64), np.asarray(values, dtype=np.float64))
+    for axes in panels[len(series) + len(centers) :]:
         axes.set_axis_off()
     return figure
 
@@ -176,16 +206,60 @@ def _finish_histogram(axes: Axes, lines: Mapping[str, float]) -> None:
     _legend(axes, "upper left")
 
 
-def _draw_series(axes: Axes, steps_S: NDArray[np.float64], values_S: NDArray[np.float64], colour: str) -> None:
-    if not len(values_S):
-        axes.set(xticks=[], yticks=[])
-        axes.text(0.5, 0.5, "never logged", ha="center", va="center", color=_INK, transform=axes.transAxes)
+def _draw_nothing(axes: Axes, why: str) -> None:
+    axes.set(xticks=[], yticks=[])
+    axes.text(0.5, 0.5, why, ha="center", va="center", color=_INK, transform=axes.transAxes)
+
+
+def _draw_medians(axes: Axes, images_R: NDArray[np.float64], values_R: NDArray[np.float64]) -> None:
+    """Median, and quartiles as a band, of values whose numbers of images lie close together on a logarithmic axis."""
+    kept = np.isfinite(values_R) & (images_R > 0)
+    if not kept.any():
+        _draw_nothing(axes, "no center has moved")
         return
-    drawn = thinned(len(values_S))
-    smooth_S = running_mean(values_S, max(1, round(_SMOOTHED_SHARE * len(values_S))))
-    axes.plot(steps_S[drawn], values_S[drawn], color=colour, alpha=0.3, linewidth=0.8)
-    axes.plot(steps_S[drawn], smooth_S[drawn], color=colour, linewidth=1.8)
+    images_R, values_R = images_R[kept], values_R[kept]
+    edges = np.geomspace(images_R.min(), images_R.max(), _MAX_BINS + 1)[1:-1]
+    bins_R = np.searchsorted(edges, images_R, side="right")
+    quartiles = np.array([np.quantile(values_R[bins_R == place], (0.25, 0.5, 0.75)) for place in np.unique(bins_R)])
+    places = [np.median(images_R[bins_R == place]) for place in np.unique(bins_R)]
+    axes.fill_between(places, quartiles[:, 0], quartiles[:, 2], color=_COLOURS[0], alpha=0.2, label="quartiles")
+    axes.plot(places, quartiles[:, 1], "o-", color=_COLOURS[0], markersize=4, label="median")
+    axes.set_xscale("log")
+    axes.set_xticks(_round_numbers(images_R.min(), images_R.max()))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_ylim(bottom=0.0)
+    _legend(axes, "best")
+
+
+def _round_numbers(low: float, high: float) -> list[float]:
+    """1, 2 and 5 times powers of ten from just below `low` to just above `high`, every third of them if many."""
+    numbers = [factor * 10.0**power for power in range(10) for factor in (1, 2, 5)]
+    inside = [number for number in numbers if low / 1.5 <= number <= high * 1.5]
+    return inside if len(inside) <= 7 else [number for number in inside if np.log10(number) % 1 == 0]
+
+
+def _draw_series(
+    axes: Axes, steps_S: NDArray[np.float64], series: Mapping[str, ArrayLike], colours: Iterable[str]
+) -> None:
+    """Lines over the steps, faint as logged, strong as a running mean, on one axis for all."""
+    everything: list[NDArray[np.float64]] = []
+    for colour, (label, values) in zip(colours, series.items(), strict=False):
+        values_S = np.asarray(values, dtype=np.float64)
+        logged_S = np.isfinite(values_S)
+        values_L, steps_L = values_S[logged_S], steps_S[logged_S]
+        if not len(values_L):
+            continue
+        drawn = thinned(len(values_L))
+        smooth_L = running_mean(values_L, max(1, round(_SMOOTHED_SHARE * len(values_L))))
+        axes.plot(steps_L[drawn], values_L[drawn], color=colour, alpha=0.3, linewidth=0.8)
+        axes.plot(steps_L[drawn], smooth_L[drawn], color=colour, linewidth=1.8, label=label)
+        everything.append(values_L)
+    if not everything:
+        _draw_nothing(axes, "never logged")
+        return
     axes.ticklabel_format(axis="y", scilimits=(-3, 4))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-    if values_S.min() > 0.0 and values_S.max() > 20.0 * values_S.min():
+    values = np.concatenate(everything)
+    if values.min() > 0.0 and values.max() > 20.0 * values.min():
         axes.set_yscale("log")

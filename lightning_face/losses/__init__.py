@@ -8,7 +8,7 @@ from lightning_face.losses.pair_tiles import ClassRows, tiles
 from lightning_face.losses.pairs import Costs, Pairs
 from lightning_face.losses.range_loss import inter_class_loss, intra_class_ranges, nearest_means
 from lightning_face.losses.reductions import LogSumExp, NegativesReduction, SoftplusSum
-from lightning_face.losses.scoring import Scoring
+from lightning_face.losses.scoring import Scores, Scoring
 from lightning_face.losses.softmax import softmax_loss
 from lightning_face.losses.triplet import Mining, triplet_loss
 
@@ -20,6 +20,7 @@ __all__ = [
     "Mining",
     "NegativesReduction",
     "Pairs",
+    "Scores",
     "Scoring",
     "SoftplusSum",
     "center_loss",

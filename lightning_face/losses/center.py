@@ -7,19 +7,19 @@ from torch import Tensor
 
 
 def center_loss(features_BD: Tensor, centers_BD: Tensor) -> Tensor:
-    """Half the sum over samples of the squared distance to the own class's center.
+    """Half the squared distance of each sample to its class's center.
 
     Args:
         features_BD: embeddings, floating point, not normalised.
         centers_BD: row i is the center of sample i's class, a constant (no gradient is sent to it).
 
     Returns:
-        Scalar: the *sum* over the B samples; the gradient with respect to x_i is x_i - c_{y_i}.
+        (B,), of each sample; the gradient of their sum with respect to x_i is x_i - c_{y_i}.
 
     Source:
         Wen et al., ECCV 2016, equations 2 and 3.
     """
-    return 0.5 * (features_BD - centers_BD.detach()).square().sum()
+    return 0.5 * (features_BD - centers_BD.detach()).square().sum(1)
 
 
 def moved_centers(centers_UD: Tensor, sums_UD: Tensor, counts_U: Tensor, rate: float) -> Tensor:

@@ -80,6 +80,11 @@ class Negatives:
         self._rescale(factor_G)
         return negatives_G
 
+    @property
+    def largest_G(self) -> Tensor:
+        """The largest logit, complete as `pull_GD` is."""
+        return self._reduction.largest_G
+
     def _rescale(self, factor_G: Tensor) -> None:
         self.pull_GD *= factor_G.unsqueeze(1)
         self.target_pull_G *= factor_G

@@ -21,12 +21,16 @@ class NegativesReduction(ABC):
 
     Their weights are its derivatives with respect to them, but for a factor of each sample that `over_ranks` gives.
 
+    Attributes:
+        largest_G: the largest logit, of all ranks once `over_ranks` was called; `OF_NOTHING` of none.
+
     Args:
         like_G: a tensor of the samples' shape, dtype and device.
     """
 
     @abstractmethod
-    def __init__(self, like_G: Tensor) -> None: ...
+    def __init__(self, like_G: Tensor) -> None:
+        self.largest_G = torch.full_like(like_G, OF_NOTHING)
 
     @abstractmethod
     def add_(self, logits_GR: Tensor) -> tuple[Tensor, Tensor]:
@@ -58,26 +62,26 @@ class LogSumExp(NegativesReduction):
     """
 
     def __init__(self, like_G: Tensor) -> None:
-        self._largest_G = torch.full_like(like_G, OF_NOTHING)
+        super().__init__(like_G)
         self._sum_G = torch.zeros_like(like_G)
 
     def add_(self, logits_GR: Tensor) -> tuple[Tensor, Tensor]:
         """See `NegativesReduction.add_`."""
-        factor_G = self._rescale(torch.maximum(self._largest_G, logits_GR.amax(1)))
-        weights_GR = logits_GR.sub_(self._largest_G.unsqueeze(1)).exp_()
+        factor_G = self._rescale(torch.maximum(self.largest_G, logits_GR.amax(1)))
+        weights_GR = logits_GR.sub_(self.largest_G.unsqueeze(1)).exp_()
         self._sum_G += weights_GR.sum(1)
         return factor_G, weights_GR
 
     def over_ranks(self, max_: OverRanks, sum_: OverRanks) -> tuple[Tensor, Tensor]:
         """See `NegativesReduction.over_ranks`."""
-        factor_G = self._rescale(max_(self._largest_G.clone()))
+        factor_G = self._rescale(max_(self.largest_G.clone()))
         sum_G = sum_(self._sum_G.clone()).clamp_min_(torch.finfo(factor_G.dtype).tiny)  # there may be no negatives
-        return self._largest_G + sum_G.log(), factor_G / sum_G
+        return self.largest_G + sum_G.log(), factor_G / sum_G
 
     def _rescale(self, largest_G: Tensor) -> Tensor:
         """Take another logit, at least as large as the largest so far; returns the factor that the sum changes by."""
-        factor_G = (self._largest_G - largest_G).exp_()
-        self._largest_G = largest_G
+        factor_G = (self.largest_G - largest_G).exp_()
+        self.largest_G = largest_G
         self._sum_G *= factor_G
         return factor_G
 
@@ -96,15 +100,18 @@ class SoftplusSum(NegativesReduction):
     """Sum of log(1 + exp(logit)), one binary loss for each negative (UniFace, SphereFace2); 0 without negatives."""
 
     def __init__(self, like_G: Tensor) -> None:
+        super().__init__(like_G)
         self._sum_G = torch.zeros_like(like_G)
 
     def add_(self, logits_GR: Tensor) -> tuple[Tensor, Tensor]:
         """See `NegativesReduction.add_`."""
+        self.largest_G = torch.maximum(self.largest_G, logits_GR.amax(1))
         self._sum_G += self.of(logits_GR)
         return torch.ones_like(self._sum_G), logits_GR.sigmoid_()
 
     def over_ranks(self, max_: OverRanks, sum_: OverRanks) -> tuple[Tensor, Tensor]:
         """See `NegativesReduction.over_ranks`."""
+        self.largest_G = max_(self.largest_G.clone())
         return sum_(self._sum_G.clone()), torch.ones_like(self._sum_G)
 
     @staticmethod

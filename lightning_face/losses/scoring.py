@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lightning_face.losses.reductions import LogSumExp, NegativesReduction
+from lightning_face.losses.reductions import OF_NOTHING, LogSumExp, NegativesReduction
 
 # Shapes: B samples, D embedding dimension, R classes, K rows per class.
 
@@ -17,6 +18,20 @@ Elementwise = Callable[[Tensor, Tensor], Tensor]
 Called for every chunk, and again when the rows move: any state that it reads, say a running mean, must be the same
 then. Gradients flow to both arguments, and to nothing else that it reads.
 """
+
+
+class Scores(NamedTuple):
+    """What is known of each sample's values.
+
+    Args:
+        targets_B: value of its own class.
+        negatives_B: the logits of all others, its negatives, as one number.
+        largest_B: the largest of these logits, without gradient; `OF_NOTHING` or below of none.
+    """
+
+    targets_B: Tensor
+    negatives_B: Tensor
+    largest_B: Tensor
 
 
 @dataclass(frozen=True)
@@ -85,18 +100,22 @@ class Scoring:
     def _directions(self, rows: Tensor) -> Tensor:
         return F.normalize(rows, dim=-1) if self.unit_rows else rows
 
-    def scores(self, features_BD: Tensor, labels_B: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Value of each sample's own class, and its negatives' logits as one number; all logits at once.
+    def is_first(self, scores: Scores) -> Tensor:
+        """Which samples (B,) are nearest to their own class: as a negative it had the largest logit of all."""
+        targets_B = scores.targets_B.detach()
+        own_B1 = replace(self, filter_above=None).logits(targets_B.unsqueeze(1), targets_B)
+        return own_B1.squeeze(1) > scores.largest_B
+
+    def scores(self, features_BD: Tensor, labels_B: Tensor, rows: Tensor) -> Scores:
+        """Scores of samples; all logits at once.
 
         Args:
             features_BD: floating point.
             labels_B: int64 in [0, R).
             rows: of all classes, the features' dtype.
-
-        Returns:
-            Two tensors (B,).
         """
         values_BR = self.values(self.prepared(features_BD), rows)
         targets_B = values_BR.gather(1, labels_B.unsqueeze(1)).squeeze(1)
         logits_BR = self.logits(values_BR, targets_B).scatter(1, labels_B.unsqueeze(1), -torch.inf)
-        return targets_B, self.reduction.of(logits_BR)
+        largest_B = logits_BR.detach().amax(1).clamp_min(OF_NOTHING)
+        return Scores(targets_B, self.reduction.of(logits_BR), largest_B)

@@ -1,6 +1,6 @@
 """What the terms of an objective see of one micro-batch, and how each term states its reduction."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol, get_args
 
 from torch import Tensor
@@ -8,6 +8,7 @@ from torch import Tensor
 from lightning_face.distributed.batch import GlobalBatch
 from lightning_face.distributed.world import world_size
 from lightning_face.errors import ConfigError
+from lightning_face.objectives.long_tail import Figures
 
 Reduction = Literal["mean", "sum"]
 
@@ -29,10 +30,12 @@ class MicroBatch(GlobalBatch):
     Args:
         accumulation: micro-batches per optimizer step; the engine divides each one's gradient by it.
         noise_B: a standard normal number of each sample, float32, for losses that draw; None if there is none.
+        figures: what the terms say of its samples besides their parts, of those that this rank answers for.
     """
 
     accumulation: int
     noise_B: Tensor | None = None
+    figures: Figures = field(default_factory=dict)
 
     def sample_factor(self, reduction: Reduction) -> float:
         """What a sum over samples is multiplied by, so that it ends as `reduction` over the whole global batch."""

@@ -69,4 +69,7 @@ class CenterTerm:
 
     def part(self, batch: MicroBatch) -> Tensor:
         """See `Term.part`."""
-        return center_loss(*self._centers.pairs(self.seen(batch))) * batch.sample_factor(self._reduction)
+        labels_N, features_ND, centers_ND = self._centers.pairs(self.seen(batch))
+        losses_N = center_loss(features_ND, centers_ND)
+        batch.figures[self.name] = labels_N, losses_N.detach()
+        return losses_N.sum() * batch.sample_factor(self._reduction)

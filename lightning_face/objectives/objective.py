@@ -13,6 +13,7 @@ from lightning_face.errors import ConfigError
 from lightning_face.objectives.batch import MicroBatch
 from lightning_face.objectives.center import CenterConfig, CenterTerm
 from lightning_face.objectives.contrastive import ContrastiveConfig, ContrastiveTerm
+from lightning_face.objectives.long_tail import MIDDLE, Figures, buckets_of, means_by_bucket, sums_by_bucket
 from lightning_face.objectives.marginal import MarginalConfig, MarginalTerm
 from lightning_face.objectives.minimum_margin import MinimumMarginConfig, MinimumMarginTerm
 from lightning_face.objectives.pairs import PairTerm
@@ -33,6 +34,9 @@ _PAIR_TERMS: dict[str, Callable[[Any], PairTerm | RangeTerm]] = {
     "range": RangeTerm,
 }
 """Terms that compare the samples of a micro-batch of all ranks, and need no class table; by option."""
+
+DISPLACEMENT = "displacement"
+"""The figure of how far Wen's rule moves the centers of the step's classes, Euclidean."""
 
 
 @dataclass(frozen=True)
@@ -83,11 +87,6 @@ class ObjectiveConfig:
         """The terms among them that compare samples with one another."""
         return [name for name in self.terms if name in _PAIR_TERMS]
 
-    @property
-    def needs_class_counts(self) -> bool:
-        """Whether `Objective` must be told how many images each class has."""
-        return self.softmax is not None and self.softmax.head is not None and self.softmax.head.needs_class_counts
-
 
 @dataclass(frozen=True)
 class LossValue:
@@ -96,7 +95,8 @@ class LossValue:
     Args:
         total: scalar: its value is the global batch's, its gradient that of this rank's part.
         terms: each term's unweighted global value, detached; a term that is not due in this step is left out.
-        facts: other figures worth logging, by name, the same on every rank.
+        facts: other figures worth logging, by name, the same on every rank; means over samples or classes for each
+            bucket of `BUCKETS` that has any.
     """
 
     total: Tensor
@@ -113,7 +113,10 @@ class Objective:
         dim: D of the embedding.
         seed: of the tables' initial rows.
         device: of the tables.
-        class_counts_C: images of each class, int64; needed if `config.needs_class_counts`.
+        class_counts_C: images of each class, int64; needed if a head asks. Without, they count as equally many.
+
+    Attributes:
+        buckets_C: of each class by its number of images, int8, see `buckets_of`.
 
     Raises:
         ConfigError: on every rank, if the tables do not fit into the memory of one.
@@ -136,6 +139,9 @@ class Objective:
         self.centers: Centers | None = None
         self.center: CenterTerm | None = None
         self.mml: MinimumMarginTerm | None = None
+        self.buckets_C = torch.full((num_classes,), MIDDLE, dtype=torch.int8, device=device)
+        if class_counts_C is not None:
+            self.buckets_C.copy_(buckets_of(class_counts_C))
         self._device = device
         self._is_finite: list[Tensor] = []
         self._sample_terms: list[SoftmaxTerm | CenterTerm] = []
@@ -190,11 +196,12 @@ class Objective:
             if self.centers is not None and self.center is not None:
                 through = self.mml is not None and self.mml.differentiable
                 sums = self.centers.observe(self.center.seen(batch), differentiable=through)
+                batch.figures[DISPLACEMENT] = self.centers.displacements()
                 if self.mml is not None and self.mml.is_due:
                     part, mml_facts = self.mml.part(sums.classes_U, self.centers.moved(sums))
                     parts[self.mml.name] = (self.mml.weight, part)
                     facts |= mml_facts
-            return _sum_over_ranks(parts, facts)
+            return _sum_over_ranks(parts, facts, batch.figures, self.buckets_C)
 
     def _watch(self, gradient_BD: Tensor) -> None:
         self._is_finite.append(torch.isfinite(gradient_BD).all())
@@ -253,10 +260,17 @@ def _plans(config: ObjectiveConfig, num_classes: int, dim: int) -> list[TablePla
     return plans
 
 
-def _sum_over_ranks(parts: dict[str, tuple[float, Tensor]], facts: dict[str, Tensor]) -> LossValue:
+def _sum_over_ranks(
+    parts: dict[str, tuple[float, Tensor]], facts: dict[str, Tensor], figures: Figures, buckets_C: Tensor
+) -> LossValue:
     """Give the weighted sum of this rank's parts the value of the global loss, keeping its own gradient."""
-    values = all_reduce_sum_(torch.stack([part.detach() for _, part in parts.values()]))
+    own_sums = sums_by_bucket(figures, buckets_C)
+    numbers = torch.stack([part.detach() for _, part in parts.values()])
+    numbers = all_reduce_sum_(torch.cat([numbers, own_sums.flatten()]))  # one exchange of all
+    values, sums = numbers[: len(parts)], numbers[len(parts) :].view_as(own_sums)
     weights = values.new_tensor([weight for weight, _ in parts.values()])
     own = torch.stack([weight * part for weight, part in parts.values()]).sum()
     total = own + ((weights * values).sum() - own).detach()
-    return LossValue(total, dict(zip(parts, values.unbind(), strict=True)), facts)
+    terms = dict(zip(parts, values.unbind(), strict=True))
+    means = means_by_bucket(list(figures), sums.cpu())
+    return LossValue(total, terms, facts | {name: mean for name, mean in means.items() if name not in terms})

@@ -16,6 +16,9 @@ from lightning_face.optim.rows import RowOptimizer
 from lightning_face.tables.classifier import Classifier
 from lightning_face.tables.placement import Placement
 
+ACCURACY = "accuracy"
+"""The figure that is 1 for samples whose own class has the largest value of all, margins aside, and else 0."""
+
 
 @dataclass(frozen=True)
 class SoftmaxConfig:
@@ -108,7 +111,10 @@ class SoftmaxTerm:
         self._head = config.head or Softmax()
         state = self._head.initial_state(num_classes * config.sample_rate)
         self._head_state = {name: value.to(device) for name, value in state.items()}
-        self._rarity_C = _rarity(class_counts_C).to(device) if class_counts_C is not None else None
+        self._rarity_C: Tensor | None = None
+        if self._head.needs_class_counts:
+            assert class_counts_C is not None, "the head asks for the number of images of each class"
+            self._rarity_C = _rarity(class_counts_C).to(device)
         self._bias_optimizer: RowOptimizer | None = None
         if "bias" in self._head_state:
             bias = self._head_state["bias"].requires_grad_()
@@ -119,8 +125,12 @@ class SoftmaxTerm:
         samples = BatchSamples(batch, self._head, self._classifier, self._rarity_C)
         with torch.no_grad():
             self._head.observe(self._head_state, samples)
-        scores = self._classifier.scores(batch, self._head.scoring(self._head_state, self._filter_above))
-        losses_B = self._head.losses(*scores, samples, self._head_state)
+        scoring = self._head.scoring(self._head_state, self._filter_above)
+        scores = self._classifier.scores(batch, scoring)
+        losses_B = self._head.losses(scores.targets_B, scores.negatives_B, samples, self._head_state)
+        batch.figures[self.name] = batch.labels_B, losses_B.detach()
+        with torch.no_grad():
+            batch.figures[ACCURACY] = batch.labels_B, scoring.is_first(scores)
         return losses_B.sum() * batch.sample_factor(self._reduction)
 
     @torch.no_grad()

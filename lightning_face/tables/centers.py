@@ -78,8 +78,8 @@ class Centers(ABC):
     def _sums(self, batch: GlobalBatch, num_classes: int, slots_G: Tensor, differentiable: bool) -> Tensor:
         """Sums (U, D) of the global batch's features by class; sample i is of the class with number `slots_G[i]`."""
 
-    def pairs(self, batch: GlobalBatch) -> tuple[Tensor, Tensor]:
-        """Features of the samples that this rank answers for, and their centers; ranks share the samples out.
+    def pairs(self, batch: GlobalBatch) -> tuple[Tensor, Tensor, Tensor]:
+        """Labels and features of the samples that this rank answers for, and their centers; ranks share them out.
 
         Samples of classes without a center are left out.
         """
@@ -87,7 +87,7 @@ class Centers(ABC):
         if self._first_seen:
             has_center = self.moved_at_H[places] != NEVER
             features, places = features[has_center], places[has_center]
-        return features, self.rows_HD[places]
+        return places + self.held.start, features, self.rows_HD[places]
 
     def share(self) -> tuple[int, Tensor]:
         """The rows that this rank answers for, each row on one rank: their first class, and themselves."""
@@ -119,6 +119,23 @@ class Centers(ABC):
         """Where a batch takes the centers of its classes, (U, D): by Wen's rule, or to their mean; every rank calls."""
         moved_at_U = self.of_any(self.moved_at_H, sums.classes_U) if self._first_seen else None
         return self._moved(self.rows_of(sums.classes_U), moved_at_U, sums)
+
+    @torch.no_grad()
+    def displacements(self) -> tuple[Tensor, Tensor]:
+        """How far `step` would move centers now, Euclidean.
+
+        Returns:
+            Those classes of the batches observed that this rank answers for, each on one rank, and their distances;
+            without those whose center begins there.
+        """
+        sums = added_up(self._pending)
+        is_own_U, _ = held_places(own_classes(self.num_classes), sums.classes_U)
+        if self._first_seen:
+            is_own_U[is_own_U.clone()] = self.moved_at_H[sums.classes_U[is_own_U] - self.held.start] != NEVER
+        sums = sums[is_own_U]
+        places = sums.classes_U - self.held.start
+        rows = self.rows_HD[places]
+        return sums.classes_U, torch.linalg.vector_norm(self._moved(rows, self.moved_at_H[places], sums) - rows, dim=1)
 
     @torch.no_grad()
     def step(self) -> Tensor:

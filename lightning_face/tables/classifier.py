@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lightning_face.distributed.batch import GlobalBatch
-from lightning_face.losses import Scoring
+from lightning_face.losses import Scores, Scoring
 from lightning_face.optim.row_config import RowOptimizerConfig
 from lightning_face.optim.rows import RowOptimizer
 from lightning_face.tables.initial import initial_rows
@@ -49,8 +49,8 @@ class Classifier(ABC):
         self._optimizer = RowOptimizer(optimizer, self.rows)
 
     @abstractmethod
-    def scores(self, batch: GlobalBatch, scoring: Scoring) -> tuple[Tensor, Tensor]:
-        """Score this rank's samples against all classes, two tensors (B,), see `Scoring.scores`; every rank calls."""
+    def scores(self, batch: GlobalBatch, scoring: Scoring) -> Scores:
+        """Score this rank's samples against all classes, see `Scoring.scores`; every rank calls."""
 
     @abstractmethod
     def own_values(self, batch: GlobalBatch, scoring: Scoring) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lightning_face.distributed.batch import GlobalBatch
 from lightning_face.distributed.collectives import all_gather_rows, all_reduce_sum_
-from lightning_face.losses import Scoring
+from lightning_face.losses import Scores, Scoring
 from lightning_face.tables.classifier import Classifier
 
 
@@ -24,7 +24,7 @@ class ReplicatedClassifier(Classifier):
         super().__init__(range(num_classes), dim, **options)
         self.rows.requires_grad_()
 
-    def scores(self, batch: GlobalBatch, scoring: Scoring) -> tuple[Tensor, Tensor]:
+    def scores(self, batch: GlobalBatch, scoring: Scoring) -> Scores:
         """See `Classifier.scores`."""
         return scoring.scores(batch.features_BD, batch.labels_B, self.rows)
 

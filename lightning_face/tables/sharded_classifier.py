@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lightning_face.distributed.batch import GlobalBatch
 from lightning_face.distributed.collectives import all_reduce_max_, all_reduce_sum_
-from lightning_face.losses import Scoring
+from lightning_face.losses import Scores, Scoring
 from lightning_face.losses.at_once import rows_at_once
 from lightning_face.losses.chunked import Chunk, Negatives, Scored, row_gradient
 from lightning_face.optim.rows import Part
@@ -35,16 +35,14 @@ class ShardedClassifier(Classifier):
         super().__init__(own_classes(num_classes), dim, **options)
         self._pending: list[Scored] = []
 
-    def scores(self, batch: GlobalBatch, scoring: Scoring) -> tuple[Tensor, Tensor]:
+    def scores(self, batch: GlobalBatch, scoring: Scoring) -> Scores:
         """See `Classifier.scores`.
 
-        Once the gradients of both results are known, the batch is remembered for `step`.
+        Once the gradients of its results are known, the batch is remembered for `step`.
         """
         constant = scoring.with_constant_bias()
-        targets_G, negatives_G = _Score.apply(
-            scoring.prepared(batch.features_GD), scoring.bias, batch.labels_G, self, constant
-        )
-        return targets_G[batch.own], negatives_G[batch.own]
+        scores = _Score.apply(scoring.prepared(batch.features_GD), scoring.bias, batch.labels_G, self, constant)
+        return Scores(*(number_G[batch.own] for number_G in scores))
 
     @torch.no_grad()
     def own_values(self, batch: GlobalBatch, scoring: Scoring) -> Tensor:
@@ -100,7 +98,7 @@ class _Score(torch.autograd.Function):
         labels_G: Tensor,
         table: ShardedClassifier,
         scoring: Scoring,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         own_rows_GD = table.own_rows(features_GD, labels_G, scoring)
         targets_G = all_reduce_sum_((features_GD * own_rows_GD).sum(1))
         negatives = Negatives(features_GD, targets_G, scoring)
@@ -111,12 +109,13 @@ class _Score(torch.autograd.Function):
         known = (tensor.detach() for tensor in (targets_G, negatives_G))
         ctx.table, ctx.scored = table, partial(Scored, features_GD.detach(), labels_G, scoring, *known)
         ctx.pulls = own_rows_GD, negatives.pull_GD, negatives.target_pull_G, negatives.bias_pull_G
-        return targets_G, negatives_G
+        ctx.mark_non_differentiable(negatives.largest_G)
+        return targets_G, negatives_G, negatives.largest_G
 
     @staticmethod
     def backward(ctx: Any, *gradients_G: Tensor) -> tuple[Tensor | None, ...]:
         own_rows_GD, pull_GD, target_pull_G, bias_pull_G = ctx.pulls
-        sums = all_reduce_sum_(torch.stack([*gradients_G, target_pull_G]))
+        sums = all_reduce_sum_(torch.stack([*gradients_G[:2], target_pull_G]))
         target_gradient_G, negatives_gradient_G, target_pull_G = sums
         # A negative's logit may depend on the value of the own class: then so does their number.
         target_gradient_G = target_gradient_G + negatives_gradient_G * target_pull_G

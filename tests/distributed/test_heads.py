@@ -16,13 +16,14 @@ from lightning_face.objectives.softmax import SoftmaxConfig
 from lightning_face.optim.row_config import RowOptimizerConfig
 from lightning_face.tables.placement import Placement
 from tests.heads import CASES, Batch, initial_state, losses_of
-from tests.oracle import assert_close, optimizer_of
+from tests.oracle import assert_close, means_of_buckets, optimizer_of
 from tests.ranks import run_ranks
 
 NUM_CLASSES, DIM, GLOBAL_BATCH, ACCUMULATION, SEED, SCALE, RATE = 7, 4, 12, 2, 5, 8.0, 0.5
 LEARNING_RATES = (0.02, 0.01, 0.03)
 LABELS = torch.tensor([0, 1, 5, 0, 6, 5, 3, 3, 3, 1, 0, 6])  # classes 2 and 4 are only ever negatives
 COUNTS = torch.tensor([40, 3, 7, 1, 12, 5, 2])
+BUCKETS = ["head", "tail", "tail", "tail", "middle", "tail", "tail"]  # 40, 12 and 18 images; no sample is of the middle
 
 
 class Table(NamedTuple):
@@ -55,8 +56,7 @@ def config_of(name: str, table: Table) -> ObjectiveConfig:
 def make_objective(name: str, table: Table) -> Objective:
     device = torch.device("cpu")
     config = config_of(name, table)
-    counts = COUNTS if config.needs_class_counts else None
-    return Objective(config, num_classes=NUM_CLASSES, dim=DIM, seed=SEED, device=device, class_counts_C=counts)
+    return Objective(config, num_classes=NUM_CLASSES, dim=DIM, seed=SEED, device=device, class_counts_C=COUNTS)
 
 
 def global_step(step: int) -> Batch:
@@ -69,7 +69,7 @@ def global_step(step: int) -> Batch:
 def train(name: str, table: Table) -> dict[str, Any]:
     """Three steps of this rank, as an engine makes them: it divides a micro-batch's loss by the accumulation."""
     objective = make_objective(name, table)
-    result: dict[str, Any] = {"values": [], "gradients": []}
+    result: dict[str, Any] = {"values": [], "facts": [], "gradients": []}
     for step, learning_rate in enumerate(LEARNING_RATES):
         batch = global_step(step)
         for micro_batch in range(ACCUMULATION):
@@ -78,6 +78,7 @@ def train(name: str, table: Table) -> dict[str, Any]:
             loss = objective(leaf, batch.labels[slots], accumulation=ACCUMULATION, noise_B=batch.noise[slots])
             (loss.total / ACCUMULATION).backward()
             result["values"].append(float(loss.total.detach()))
+            result["facts"].append({name: fact for name, fact in loss.facts.items() if name.startswith("softmax")})
             result["gradients"].append(leaf.grad / world_size())  # an engine averages over ranks
         objective.step(learning_rate)
     return result | {"state": objective.state()}
@@ -97,7 +98,7 @@ def oracle_of(name: str, table: Table) -> dict[str, Any]:
     options = config_of(name, table).softmax.optimizer
     leaves = [rows, state["bias"]] if "bias" in state else [rows]
     optimizers = [optimizer_of(options, leaf) for leaf in leaves]
-    result: dict[str, Any] = {"values": [], "gradients": []}
+    result: dict[str, Any] = {"values": [], "facts": [], "gradients": []}
     for step, learning_rate in enumerate(LEARNING_RATES):
         numbers = uniform(SEED, "sampled", step, torch.arange(NUM_CLASSES).numpy())
         for micro_batch in range(ACCUMULATION):
@@ -106,8 +107,11 @@ def oracle_of(name: str, table: Table) -> dict[str, Any]:
             batch = Batch(whole.features[slots].double(), whole.labels[slots], whole.noise[slots], COUNTS)
             batch.features.requires_grad_()
             seen = [c for c, number in enumerate(numbers) if not is_sampled or number < RATE or c in batch.labels]
-            loss = losses_of(case, batch, rows, state, SCALE, seen).mean()
+            losses = losses_of(case, batch, rows, state, SCALE, seen)
+            loss = losses.mean()
             (loss / ACCUMULATION).backward()
+            buckets = [BUCKETS[c] for c in batch.labels.tolist()]
+            result["facts"].append(means_of_buckets("softmax", buckets, losses.tolist()))
             result["values"].append(float(loss.detach()))
             result["gradients"].append(batch.features.grad)
         for optimizer in optimizers:
@@ -129,6 +133,9 @@ def test_every_head_equals_its_equation(num_ranks: int) -> None:
         expected = oracle_of(name, table)
         for result in results:
             assert_close(torch.tensor(result["values"]), torch.tensor(expected["values"]))
+            for facts, means in zip(result["facts"], expected["facts"], strict=True):
+                assert {"softmax", *facts} == set(means)
+                assert_close(torch.stack(list(facts.values())), torch.tensor([means[name] for name in facts]))
             running = {key: value for key, value in result["state"].items() if key.startswith("softmax.head.")}
             assert running.keys() == expected["state"].keys()
             for key, value in running.items():

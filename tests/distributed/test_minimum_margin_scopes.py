@@ -26,6 +26,8 @@ from tests.oracle import Batch, Oracle, StepOfOracle, assert_close
 from tests.ranks import run_ranks
 
 NUM_CLASSES, DIM, GLOBAL_BATCH, NUM_STEPS = 22, 4, 24, 4
+CLASS_COUNTS = torch.tensor([9] * 2 + [4] * 5 + [1] * 15)
+BUCKETS = ["head"] * 2 + ["middle"] * 5 + ["tail"] * 15  # 18, 20 and 15 images
 NUMBERS_AT_ONCE = 36
 """Tiles of 9 classes outside of the batch with 4 others, and of a few rows elsewhere."""
 
@@ -86,7 +88,8 @@ CASES = [
 
 
 def make_objective(config: ObjectiveConfig, dim: int = DIM, device: str = "cpu") -> Objective:
-    return Objective(config, num_classes=NUM_CLASSES, dim=dim, seed=5, device=torch.device(device))
+    device = torch.device(device)
+    return Objective(config, num_classes=NUM_CLASSES, dim=dim, seed=5, device=device, class_counts_C=CLASS_COUNTS)
 
 
 def global_step(step: int, layout: str, dim: int = DIM) -> Batch:
@@ -132,7 +135,7 @@ def train(
 
 @lru_cache
 def oracle_of(case: Case) -> tuple[Oracle, list[StepOfOracle]]:
-    oracle = Oracle(case.config(), make_objective(case.config()).state()["centers"], None)
+    oracle = Oracle(case.config(), make_objective(case.config()).state()["centers"], None, BUCKETS)
     steps = []
     for step in range(NUM_STEPS):
         features, labels = global_step(step, case.layout)

@@ -15,7 +15,7 @@ from lightning_face.hashing import uniform
 from lightning_face.losses import LogSumExp, NegativesReduction, Scoring, SoftplusSum, at_once
 from lightning_face.optim.row_config import RowOptimizerConfig
 from lightning_face.tables.placement import Classifier, make_classifier
-from tests.oracle import assert_close, scores_of
+from tests.oracle import assert_close, is_first_of, scores_of
 from tests.ranks import run_ranks
 
 DIM, GLOBAL_BATCH, SEED, RATE = 4, 6, 5, 0.5
@@ -42,6 +42,7 @@ class Outcome(NamedTuple):
 
     targets: Tensor
     negatives: Tensor
+    is_first: Tensor
     feature_gradient: Tensor
     row_gradient: Tensor
     bias_gradient: Tensor | None
@@ -97,7 +98,9 @@ def step_of(case: Case, is_sharded: bool) -> Outcome:
     size = GLOBAL_BATCH // world_size()
     own = slice(rank() * size, (rank() + 1) * size)
     leaf = global_features(case)[own].clone().requires_grad_()
-    targets, negatives = table.scores(GlobalBatch(leaf, torch.tensor(LABELS[case.num_classes])[own]), scoring)
+    scores = table.scores(GlobalBatch(leaf, torch.tensor(LABELS[case.num_classes])[own]), scoring)
+    targets, negatives, _ = scores
+    is_first = scoring.is_first(scores)
     loss_of(targets, negatives, scoring).backward()
     if scoring.bias is not None:
         scoring.bias.data += 1.0  # its optimizer may step before the table does
@@ -105,7 +108,7 @@ def step_of(case: Case, is_sharded: bool) -> Outcome:
     table.step(1.0)
     moved = before - table.state()["classifier"]
     bias_gradient = None if scoring.bias is None else scoring.bias.grad
-    return Outcome(targets.detach(), negatives.detach(), leaf.grad, moved, bias_gradient)
+    return Outcome(targets.detach(), negatives.detach(), is_first, leaf.grad, moved, bias_gradient)
 
 
 def steps(cases: list[tuple[Case, bool]]) -> list[Outcome]:
@@ -124,7 +127,8 @@ def oracle_of(case: Case) -> Outcome:
     targets, negatives = scores_of(features, labels, rows, scoring, seen)
     loss_of(targets, negatives, scoring).backward()
     bias_gradient = None if scoring.bias is None else scoring.bias.grad
-    return Outcome(targets.detach(), negatives.detach(), features.grad, rows.grad, bias_gradient)
+    is_first = is_first_of(features, labels, rows, scoring, seen)
+    return Outcome(targets.detach(), negatives.detach(), is_first, features.grad, rows.grad, bias_gradient)
 
 
 @pytest.mark.parametrize("num_ranks", [1, 2, 3])
@@ -135,6 +139,7 @@ def test_every_way_of_scoring_equals_the_loops(num_ranks: int) -> None:
         expected = oracle_of(case)
         for name in ("targets", "negatives", "feature_gradient"):
             assert_close(torch.cat([getattr(outcome, name) for outcome in outcomes]), getattr(expected, name))
+        assert torch.equal(torch.cat([outcome.is_first for outcome in outcomes]), expected.is_first)
         if expected.bias_gradient is not None:
             assert_close(sum(outcome.bias_gradient for outcome in outcomes), expected.bias_gradient)
         rows = [outcome.row_gradient for outcome in outcomes]
@@ -143,8 +148,9 @@ def test_every_way_of_scoring_equals_the_loops(num_ranks: int) -> None:
 
 
 def test_the_cases_are_what_they_are_for() -> None:
-    """Some class is not sampled, some hard negatives are hard, some rows of a class are beaten by others."""
+    """Some class is not sampled, some hard negatives are hard, some rows and samples are beaten by others."""
     sampled, hard = (Case(7, 3, False, True, SoftplusSum, is_sampled) for is_sampled in (True, False))
     assert (oracle_of(sampled).row_gradient == 0).all(2).all(1).any()
     assert not torch.equal(oracle_of(hard).negatives, oracle_of(hard._replace(is_hard=False)).negatives)
     assert (oracle_of(hard).row_gradient == 0).all(2).any()
+    assert all(0 < oracle_of(case).is_first.sum() < GLOBAL_BATCH for case in CASES if case.num_classes == 7)

@@ -49,6 +49,8 @@ def test_centers_exchange_the_same_for_a_hundred_and_a_hundred_thousand_classes(
     sums_and_their_gradient = 2 * num_present * DIM * FLOAT_BYTES
     labels = (1 + NUM_RANKS) * LOCAL_BATCH * INT_BYTES
     values_of_two_terms = 2 * FLOAT_BYTES
+    sums_and_counts_of_two_figures = 2 * 2 * 3 * FLOAT_BYTES  # in head, middle and tail
     two_facts = (1 + NUM_RANKS) * 2 * DOUBLE_BYTES
     for counted in many:
-        assert counted.total() == sums_and_their_gradient + labels + values_of_two_terms + two_facts
+        means = values_of_two_terms + sums_and_counts_of_two_figures
+        assert counted.total() == sums_and_their_gradient + labels + means + two_facts

@@ -42,9 +42,13 @@ def test_a_run_leaves_its_metrics_plots_and_config(tiny_config, tmp_path, capfd)
         rows = list(csv.DictReader(file))
     for column in ("train/loss", "train/softmax", "train/center", "train/mml", "train/learning_rate"):
         assert sum(bool(row[column]) for row in rows) == 32, column
+    for name in ("softmax", "center", "accuracy", "displacement"):
+        assert sum(bool(row[f"train/{name}_tail"]) for row in rows) >= 31, name
+    assert all(len([row for row in rows if row[f"centers/{name}_tail"]]) == 2 for name in ("nearest", "staleness"))
     accuracies = [float(row["verification/held_out/accuracy"]) for row in rows if row["verification/held_out/accuracy"]]
     assert len(accuracies) == 2 and all(0.4 < accuracy <= 1.0 for accuracy in accuracies)
     assert {plot.name for plot in (run / "plots").iterdir()} == {
+        "long_tail.png",
         "losses.png",
         "nearest_centers.png",
         "roc.png",

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from lightning_face.callbacks.plots import Plots, read_losses
+from lightning_face.callbacks.plots import Plots, losses_of, read_series
+from lightning_face.distributed.batch import GlobalBatch
 from lightning_face.loggers import METRICS_FILE, CsvLogger
 from lightning_face.tables.placement import make_centers
 
@@ -17,7 +18,8 @@ from lightning_face.tables.placement import make_centers
 def metrics(tmp_path: Path) -> Path:
     """A run that logged losses twice, and verification between."""
     logger = CsvLogger(tmp_path)
-    no_losses = {"train/learning_rate": 0.1, "train/mml_close_pairs": 7.0, "train/mml_smallest_distance": 0.2}
+    names = ("learning_rate", "mml_close_pairs", "mml_smallest_distance", "accuracy", "displacement", "softmax_tail")
+    no_losses = {f"train/{name}": 0.1 for name in names}
     logger.log_metrics({"train/loss": 3.0, "train/softmax": 2.0, **no_losses, "epoch": 0}, 0)
     logger.log_metrics({"verification/accuracy": 0.9, "epoch": 0}, 5)
     logger.log_metrics({"train/loss": 1.5, "train/softmax": 1.0, "train/center": 0.5, "epoch": 0}, 9)
@@ -25,7 +27,9 @@ def metrics(tmp_path: Path) -> Path:
 
 
 def test_reads_the_loss_and_its_terms(metrics: Path) -> None:
-    steps, series = read_losses(metrics)
+    steps, series = read_series(metrics)
+    assert series["softmax_tail"][0] == 0.1 and np.isnan(series["softmax_tail"][1])
+    series = losses_of(series)
     assert steps.tolist() == [0, 9]
     assert {name: values.tolist() for name, values in series.items() if name != "center"} == {
         "loss": [3.0, 1.5],
@@ -38,7 +42,7 @@ def test_reads_the_loss_and_its_terms(metrics: Path) -> None:
 def test_run_without_losses_has_none(tmp_path: Path, text: str | None) -> None:
     if text is not None:
         (tmp_path / METRICS_FILE).write_text(text)
-    steps, series = read_losses(tmp_path / METRICS_FILE)
+    steps, series = read_series(tmp_path / METRICS_FILE)
     assert not len(steps) and not series
 
 
@@ -47,15 +51,21 @@ def run(run_dir: Path, num_classes: int | None, **trainer: Any) -> tuple[Any, An
     options = {"rate": 0.5, "init": "normal", "init_std": 1.0, "seed": 1, "device": torch.device("cpu")}
     centers = None if num_classes is None else make_centers("replicated", num_classes, 4, **options)
     module = SimpleNamespace(
-        objective=SimpleNamespace(centers=centers), objective_config=SimpleNamespace(mml=SimpleNamespace(margin=1.0))
+        objective=SimpleNamespace(centers=centers, buckets_C=torch.arange(num_classes or 0) % 3),
+        objective_config=SimpleNamespace(mml=SimpleNamespace(margin=1.0)),
     )
-    defaults = {"run_dir": run_dir, "is_global_zero": True, "global_step": 3, "loggers": []}
+    data = SimpleNamespace(faces=SimpleNamespace(class_counts=lambda: 10 ** (2 - torch.arange(num_classes) % 3)))
+    defaults = {"run_dir": run_dir, "is_global_zero": True, "global_step": 3, "loggers": [], "datamodule": data}
     return SimpleNamespace(**{**defaults, **trainer}), module
 
 
 @pytest.mark.parametrize(
     ("num_classes", "expected"),
-    [(25, ["losses.png", "nearest_centers.png"]), (1, ["losses.png"]), (None, ["losses.png"])],
+    [
+        (25, ["long_tail.png", "losses.png", "nearest_centers.png"]),
+        (1, ["long_tail.png", "losses.png"]),
+        (None, ["long_tail.png", "losses.png"]),
+    ],
 )
 def test_draws_what_there_is(metrics: Path, num_classes: int | None, expected: list[str]) -> None:
     Plots(num_centers=7).on_train_end(*run(metrics.parent, num_classes))
@@ -69,3 +79,21 @@ def test_draws_nothing_on_other_ranks_or_outside_training(metrics: Path, changes
     state = {"state": SimpleNamespace(fn="fit")}
     Plots().on_validation_end(*run(metrics.parent, 5, **{**state, **changes}))
     assert not (metrics.parent / "plots").exists()
+
+
+def test_centers_are_measured_by_bucket(tmp_path: Path) -> None:
+    """Of twelve classes the first half moved, those of the head again in the second of three steps."""
+    trainer, module = run(tmp_path, 12, state=SimpleNamespace(fn="fit"))
+    logged: dict[str, float] = {}
+    module.log_dict = lambda scalars, **_: logged.update(scalars)
+    centers, features = module.objective.centers, torch.zeros(6, 4)
+    for labels in (torch.arange(6), torch.tensor([0, 3, 0, 3, 0, 3]), torch.full((6,), 1)):
+        centers.observe(GlobalBatch(features, labels), differentiable=False)
+        centers.step()
+    rows = centers.rows_HD
+    nearest = [min(float((row - other).norm()) for other in rows if not torch.equal(other, row)) for row in rows]
+    Plots().on_validation_epoch_end(trainer, module)
+    expected = {"staleness_head": 1.0, "staleness_middle": 1.0, "staleness_tail": 2.0}
+    for place, bucket in enumerate(("head", "middle", "tail")):
+        expected |= {f"never_moved_{bucket}": 0.5, f"nearest_{bucket}": float(np.median(nearest[place::3]))}
+    assert logged == pytest.approx({f"centers/{name}": value for name, value in expected.items()})

@@ -29,6 +29,11 @@ def png_size(path: Path) -> tuple[int, int]:
 
 STEPS = np.arange(0, 200, 10)
 LOSSES = {"total": np.geomspace(100.0, 1.0, 20), "softmax": np.linspace(3.0, 1.0, 20), "center": np.full(20, np.nan)}
+BY_BUCKET = {
+    name: {"head": values, "tail": LOSSES["total"]} for name, values in LOSSES.items()
+}  # some of it logarithmic
+IMAGES = np.repeat([1, 2, 5, 100, 0], 60)
+OF_CENTERS = {"distance": np.arange(300.0), "staleness": np.full(300, np.nan)}
 DISTANCES = np.random.default_rng(0).gamma(30.0, 0.4, 300)
 
 
@@ -42,8 +47,20 @@ DISTANCES = np.random.default_rng(0).gamma(30.0, 0.4, 300)
         (lambda: figures.losses_figure([7], {"total": [1.5]}), (5.6, 3.3)),
         (lambda: figures.nearest_center_figure({"center": DISTANCES, "MML": DISTANCES + 2.0}, 280.0), (7.5, 4.5)),
         (lambda: figures.nearest_center_figure({"equal": np.ones(2)}, None), (7.5, 4.5)),
+        (lambda: figures.long_tail_figure(STEPS, BY_BUCKET, IMAGES, OF_CENTERS), (14.8, 6.2)),
+        (lambda: figures.long_tail_figure([7], {"loss": {"middle": [1.5]}}, [], {}), (14.8, 3.3)),
     ],
-    ids=["roc", "roc of 8 pairs", "scores", "losses", "one step", "centers", "equal centers"],
+    ids=[
+        "roc",
+        "roc of 8 pairs",
+        "scores",
+        "losses",
+        "one step",
+        "centers",
+        "equal centers",
+        "long tail",
+        "one bucket",
+    ],
 )
 def test_png_of_the_given_size(tmp_path: Path, figure: object, inches: tuple[float, float]) -> None:
     drawn = figure()  # type: ignore[operator]

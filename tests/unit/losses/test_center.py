@@ -18,7 +18,7 @@ def example() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 def check(module: ModuleType) -> None:
     features, labels, centers = example()
     features.requires_grad_()
-    loss = module.center_loss(features, centers[labels])
+    loss = module.center_loss(features, centers[labels]).sum()
     assert_close(loss, center_sum(features.double(), labels, centers.double()))
     (gradient,) = torch.autograd.grad(loss, features)
     assert_close(gradient, features - centers[labels])
@@ -32,14 +32,14 @@ def check(module: ModuleType) -> None:
 def test_value_equals_the_equation() -> None:
     features, labels, centers = example()
     expected = center_sum(features.double(), labels, centers.double())
-    assert_close(center_loss(features, centers[labels]), expected)
+    assert_close(center_loss(features, centers[labels]).sum(), expected)
 
 
 def test_gradient_is_x_minus_c_and_none_goes_to_c() -> None:
     features, labels, centers = example()
     features.requires_grad_()
     centers.requires_grad_()
-    center_loss(features, centers[labels]).backward()
+    center_loss(features, centers[labels]).sum().backward()
     assert_close(features.grad, (features - centers[labels]).detach())
     assert centers.grad is None
 

@@ -92,7 +92,8 @@ def run(head: Head, batch: Batch, rows: Tensor, state: dict[str, Tensor], *, obs
     if observe:
         with torch.no_grad():
             head.observe(state, samples)
-    return head.losses(*head.scoring(state).scores(batch.features, batch.labels, rows), samples, state)
+    scores = head.scoring(state).scores(batch.features, batch.labels, rows)
+    return head.losses(scores.targets_B, scores.negatives_B, samples, state)
 
 
 def check_equation(name: str, module: ModuleType | None = None) -> None:

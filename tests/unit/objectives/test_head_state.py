@@ -77,18 +77,13 @@ def loss_of_each_class(config: SoftmaxConfig, counts: Tensor | None) -> Tensor:
 def test_the_rarest_class_has_the_whole_margin() -> None:
     """LDAM: a class with n images has m (n_min / n)^(1/4)."""
     head = CosFace(scale=1.0, margin=0.5, rarity_power=0.25)
-    assert ObjectiveConfig(SoftmaxConfig(head=head)).needs_class_counts
+    assert head.needs_class_counts
     losses = loss_of_each_class(SoftmaxConfig(head=head, init_std=1.0), COUNTS)
     alike = [
         loss_of_each_class(SoftmaxConfig(head=CosFace(scale=1.0, margin=0.5 * n**-0.25), init_std=1.0), None)[c]
         for c, n in enumerate(COUNTS.tolist())
     ]
     assert torch.allclose(losses, torch.stack(alike))
-
-
-def test_other_heads_are_not_told_how_many_images_a_class_has() -> None:
-    for config in (ObjectiveConfig(), ObjectiveConfig(SoftmaxConfig(head=ArcFace())), ObjectiveConfig(None)):
-        assert not config.needs_class_counts
 
 
 def test_rows_of_zeros_have_no_direction() -> None:

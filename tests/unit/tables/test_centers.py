@@ -79,7 +79,8 @@ def test_gradient_flows_only_where_asked(table: Centers, differentiable: bool) -
 
 def test_pairs_give_each_sample_its_center(table: Centers) -> None:
     batch = GlobalBatch(some_features(3), torch.tensor([5, 0, 5]))
-    features, centers = table.pairs(batch)
+    labels, features, centers = table.pairs(batch)
+    assert torch.equal(labels, batch.labels_B)
     assert torch.equal(features, batch.features_BD)
     assert torch.equal(centers, table.rows_HD[[5, 0, 5]])
 
@@ -122,9 +123,9 @@ def test_a_class_that_is_first_seen_gets_the_mean_of_all_its_samples_of_the_step
 def test_a_class_without_a_center_costs_nothing_until_it_has_one(empty: Centers) -> None:
     batch = GlobalBatch(some_features(3), torch.tensor([5, 0, 5]))
     observed(empty, some_features(1), [0])
-    assert [len(part) for part in empty.pairs(batch)] == [0, 0]  # nor within the step in which it is first seen
+    assert [len(part) for part in empty.pairs(batch)] == [0, 0, 0]  # nor within the step in which it is first seen
     empty.step()
-    features, centers = empty.pairs(batch)
+    _, features, centers = empty.pairs(batch)
     assert torch.equal(features, batch.features_BD[1:2]) and torch.equal(centers, empty.rows_HD[[0]])
 
 
@@ -138,6 +139,6 @@ def test_gradients_of_unit_features(placement: Placement, init: Init) -> None:
 
     def values(features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         batch = GlobalBatch(features, torch.tensor([4, 0, 4, 2, 0])).unit
-        return center_loss(*table.pairs(batch)), table.moved(table.observe(batch, differentiable=True))
+        return center_loss(*table.pairs(batch)[1:]).sum(), table.moved(table.observe(batch, differentiable=True))
 
     assert torch.autograd.gradcheck(values, some_features(5).double().requires_grad_())

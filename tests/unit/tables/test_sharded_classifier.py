@@ -70,7 +70,7 @@ def test_equals_the_definition_forward_and_backward(name: str, rows_per_class: i
     features, slow_features = some_features().requires_grad_(), some_features().double().requires_grad_()
     slow_rows = table.rows.double().requires_grad_()
     slow_targets, slow_negatives = scores_of(slow_features, LABELS, slow_rows, scoring)
-    targets, negatives = table.scores(GlobalBatch(features, LABELS), scoring)
+    targets, negatives, _ = table.scores(GlobalBatch(features, LABELS), scoring)
     assert_close(targets, slow_targets)
     assert_close(negatives, slow_negatives)
     # Any loss of the two: here one whose gradients with respect to them are not each other's negative.
@@ -88,8 +88,8 @@ def test_all_logits_at_once_give_the_same(name: str, chunk: int) -> None:
     scoring, table = SCORINGS[name], make_table()
     features, dense_features = some_features().requires_grad_(), some_features().requires_grad_()
     dense_rows = table.rows.clone().requires_grad_()
-    softmax_loss(*table.scores(GlobalBatch(features, LABELS), scoring)).sum().backward()
-    softmax_loss(*scoring.scores(dense_features, LABELS, dense_rows)).sum().backward()
+    softmax_loss(*table.scores(GlobalBatch(features, LABELS), scoring)[:2]).sum().backward()
+    softmax_loss(*scoring.scores(dense_features, LABELS, dense_rows)[:2]).sum().backward()
     assert_close(features.grad, dense_features.grad)
     before = table.rows.clone()
     table.step(1.0)
@@ -99,11 +99,11 @@ def test_all_logits_at_once_give_the_same(name: str, chunk: int) -> None:
 def test_gradients_of_several_batches_are_added_up(chunk: int) -> None:
     together, apart = make_table(), make_table()
     features = some_features()
-    loss = softmax_loss(*together.scores(GlobalBatch(features.clone().requires_grad_(), LABELS), Scoring())).sum()
+    loss = softmax_loss(*together.scores(GlobalBatch(features.clone().requires_grad_(), LABELS), Scoring())[:2]).sum()
     loss.backward()
     for part in (slice(0, 4), slice(4, 8)):
         batch = GlobalBatch(features[part].clone().requires_grad_(), LABELS[part])
-        softmax_loss(*apart.scores(batch, Scoring())).sum().backward()
+        softmax_loss(*apart.scores(batch, Scoring())[:2]).sum().backward()
     together.step(0.3)
     apart.step(0.3)
     assert_close(apart.rows, together.rows)
@@ -111,7 +111,7 @@ def test_gradients_of_several_batches_are_added_up(chunk: int) -> None:
 
 def test_a_step_forgets_what_it_applied(chunk: int) -> None:
     table = make_table()
-    softmax_loss(*table.scores(GlobalBatch(some_features().requires_grad_(), LABELS), Scoring())).sum().backward()
+    softmax_loss(*table.scores(GlobalBatch(some_features().requires_grad_(), LABELS), Scoring())[:2]).sum().backward()
     table.step(0.1)
     after = table.rows.clone()
     table.step(0.1)
@@ -132,7 +132,7 @@ def test_all_rows_of_a_class_count_where_sizes_matter(monkeypatch: pytest.Monkey
 def test_of_equal_rows_of_a_class_only_one_moves(sharded: bool) -> None:
     """Else they would stay equal for ever."""
     table = (ShardedClassifier if sharded else ReplicatedClassifier)(NUM_CLASSES, DIM, **options(3) | {"init_std": 0.0})
-    softmax_loss(*table.scores(GlobalBatch(some_features().requires_grad_(), LABELS), Scoring())).sum().backward()
+    softmax_loss(*table.scores(GlobalBatch(some_features().requires_grad_(), LABELS), Scoring())[:2]).sum().backward()
     table.step(1.0)
     assert ((table.rows != 0).any(2).sum(1) == 1).all()
 
@@ -155,7 +155,7 @@ def test_opposite_equal_and_zero_rows_give_finite_cosines_and_gradients(
     with torch.no_grad():
         table.rows[0], table.rows[3], table.rows[10] = features[0], -features[1], 0.0
     scoring = Scoring(unit_rows=True, reduction=reduction, negatives=lambda values, targets: 64.0 * values)
-    targets, negatives = table.scores(GlobalBatch(features.requires_grad_(), LABELS), scoring)
+    targets, negatives, _ = table.scores(GlobalBatch(features.requires_grad_(), LABELS), scoring)
     assert_close(targets[[0, 1, 3]], torch.tensor([1.0, -1.0, 0.0]))
     (softmax_loss(64.0 * targets, negatives).sum() + negatives.sum()).backward()
     table.step(1e-3)
@@ -166,7 +166,7 @@ def test_opposite_equal_and_zero_rows_give_finite_cosines_and_gradients(
 @pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
 def test_extreme_logits_stay_finite(scale: float, reduction: type[NegativesReduction], chunk: int) -> None:
     table, features = make_table(), some_features().mul(scale).requires_grad_()
-    targets, negatives = table.scores(GlobalBatch(features, LABELS), Scoring(reduction=reduction))
+    targets, negatives, _ = table.scores(GlobalBatch(features, LABELS), Scoring(reduction=reduction))
     logits = features @ make_table().rows.T
     if reduction is LogSumExp:
         loss, expected = softmax_loss(targets, negatives).sum(), F.cross_entropy(logits, LABELS, reduction="sum")
@@ -194,7 +194,7 @@ def test_without_negatives_there_is_no_loss_and_nothing_moves(
 ) -> None:
     table, features = kind(num_classes, DIM, **options()), some_features().requires_grad_()
     before = table.state()["classifier"].clone()
-    targets, negatives = table.scores(GlobalBatch(features, LABELS.clamp_max(num_classes - 1)), scoring)
+    targets, negatives, _ = table.scores(GlobalBatch(features, LABELS.clamp_max(num_classes - 1)), scoring)
     loss = negatives.sum() if scoring.reduction is SoftplusSum else softmax_loss(targets, negatives).sum()
     loss.backward()
     table.step(0.1)
@@ -207,7 +207,7 @@ def test_the_own_class_is_never_ignored() -> None:
     """However far above the border its value is."""
     table = make_table()
     features = 10.0 * table.rows[LABELS]
-    targets, negatives = table.scores(GlobalBatch(features, LABELS), Scoring(filter_above=0.0))
+    targets, negatives, _ = table.scores(GlobalBatch(features, LABELS), Scoring(filter_above=0.0))
     assert_close(targets, 10.0 * table.rows[LABELS].square().sum(1))
     values = features @ table.rows.T
     assert_close(negatives, values.where(values <= 0.0, -torch.inf).logsumexp(1))
@@ -222,7 +222,7 @@ def test_a_step_leaves_nothing_behind(reduction: type[NegativesReduction], bias:
     for _ in range(2):
         batch = GlobalBatch(some_features().requires_grad_(), LABELS.clone())
         alive.append(weakref.ref(batch.labels_B))
-        loss = softmax_loss(*table.scores(batch, scoring)).sum()
+        loss = softmax_loss(*table.scores(batch, scoring)[:2]).sum()
         loss.backward()
         table.step(0.1)
         del batch, loss
