@@ -76,7 +76,7 @@ def means_of_buckets(name: str, buckets: Sequence[str], values: Sequence[float])
         f"{name}_{bucket}": [value for value, other in zip(values, buckets, strict=True) if other == bucket]
         for bucket in sorted(set(buckets))
     }
-    return {key: sum(some) / len(some) for key, some in chosen.items()}
+    return {key: sum(some) / len(some) for key, some in chosen.items() if some}
 
 
 def softmax_sum(features: Tensor, labels: Tensor, classifier: Tensor) -> Tensor:
@@ -254,14 +254,16 @@ class Oracle:
 
     def _facts_by_bucket(self, batches: Sequence[Batch]) -> dict[str, float]:
         """Of the last of the step's micro-batches so far: center loss of its samples, and how far centers would go."""
-        features, labels = batches[-1]
-        samples = zip(features.detach().split(1), labels.split(1), strict=True)
-        each = [float(center_sum(*sample, self.centers)) for sample in samples]
-        facts = means_of_buckets("center", [self.buckets[j] for j in labels.tolist()], each)
-        del facts["center"]  # a term
-        rows = moved(self.centers, batches, self.config.center.rate)
-        distances = [float((row - self.centers[j]).detach().norm()) for j, row in rows.items()]
-        return facts | means_of_buckets("displacement", [self.buckets[j] for j in rows], distances)
+        seen = [(self._seen(features.detach()), labels) for features, labels in batches]
+        known = [(x, y) for x, y in zip(*seen[-1], strict=True) if int(y) not in self._without_center()]
+        each = [float(center_sum(x[None], y[None], self.centers)) for x, y in known]
+        facts = means_of_buckets("center", [self.buckets[int(y)] for _, y in known], each)
+        facts.pop("center", None)  # a term
+        rows = moved(self.centers, seen, self.config.center.rate, self._without_center())
+        distances = {j: float((row - self.centers[j]).norm()) for j, row in rows.items()}
+        distances = {j: distance for j, distance in distances.items() if j not in self._without_center()}
+        buckets = [self.buckets[j] for j in distances]
+        return facts | means_of_buckets("displacement", buckets, list(distances.values()))
 
     def _move_centers(self, batches: Sequence[Batch]) -> None:
         seen = [(self._seen(features), labels) for features, labels in batches]

@@ -42,7 +42,7 @@ def sums_by_bucket(figures: Figures, buckets_C: Tensor) -> Tensor:
 
 
 def means_by_bucket(names: list[str], sums_F23: Tensor) -> dict[str, Tensor]:
-    """The means of all of `sums_by_bucket`, by name; those of a bucket without samples are left out.
+    """The means of all of `sums_by_bucket`, by name; those without samples are left out.
 
     Args:
         names: of the figures.
@@ -50,7 +50,8 @@ def means_by_bucket(names: list[str], sums_F23: Tensor) -> dict[str, Tensor]:
     """
     means: dict[str, Tensor] = {}
     for name, (sums_3, counts_3) in zip(names, sums_F23, strict=True):
-        means[name] = sums_3.sum() / counts_3.sum()
+        if counts_3.sum() > 0:
+            means[name] = sums_3.sum() / counts_3.sum()
         filled = [(bucket, place) for place, bucket in enumerate(BUCKETS) if counts_3[place] > 0]
         means |= {f"{name}_{bucket}": sums_3[place] / counts_3[place] for bucket, place in filled}
     return means
