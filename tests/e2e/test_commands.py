@@ -94,4 +94,4 @@ def test_wandb_run_is_one_after_a_resume(tiny_config, tmp_path, monkeypatch):
     assert {folder.name.rsplit("-", 1)[1] for folder in folders} == {(run / "wandb_id.txt").read_text()}
     assert len(folders) == 2
     plots = {path.name.split("_")[0] for path in (run / "wandb").glob("offline-run-*/files/media/images/plots/*.png")}
-    assert plots == {"losses", "nearest"}
+    assert plots == {"losses", "long", "nearest"}
