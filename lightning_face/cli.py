@@ -27,6 +27,7 @@ from lightning_face.errors import CheckpointError, ConfigError
 from lightning_face.files import write_atomically
 from lightning_face.loggers import CsvLogger, WandbConfig, make_loggers
 from lightning_face.module import FaceModule
+from lightning_face.parser import OneLineParser
 from lightning_face.recorded import CONFIG_FILE, check_same_options, kept_options, with_recorded_config
 from lightning_face.trainer import FaceTrainer
 
@@ -219,6 +220,7 @@ def run(arguments: list[str] | None = None) -> FaceCLI:
         save_config_callback=None,
         auto_configure_optimizers=False,
         seed_everything_default=1,
+        parser_class=OneLineParser,
         parser_kwargs={"description": _DESCRIPTION},
         args=with_recorded_config(list(sys.argv[1:] if arguments is None else arguments)),
     )

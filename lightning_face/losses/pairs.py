@@ -68,7 +68,8 @@ class Pairs:
             own: where the rank's samples stand; the own pairs of all ranks are all pairs, each once.
         """
         is_same_BG = labels_G[own].unsqueeze(1) == labels_G
-        is_self_BG = torch.eye(len(labels_G), dtype=torch.bool, device=labels_G.device)[own]
+        places_G = torch.arange(len(labels_G), device=labels_G.device)
+        is_self_BG = places_G[own].unsqueeze(1) == places_G
         squares_BG = _SquaredDistances.apply(features_GD[own], features_GD)
         return cls(squares_BG, is_same_BG & ~is_self_BG, ~is_same_BG)
 

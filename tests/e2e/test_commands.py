@@ -95,3 +95,19 @@ def test_wandb_run_is_one_after_a_resume(tiny_config, tmp_path, monkeypatch):
     assert len(folders) == 2
     plots = {path.name.split("_")[0] for path in (run / "wandb").glob("offline-run-*/files/media/images/plots/*.png")}
     assert plots == {"losses", "long", "nearest"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--trainer.max_epochs", "many"), "--trainer.max_epochs cannot be many: give int"),
+        (("--model.objective.center.weight", "x"), "--model.objective.center.weight cannot be x: give float"),
+        (("--model.objective.softmax.head", "ArcFac"), "--model.objective.softmax.head cannot be ArcFac"),
+        (("--model.schedule.decay", "cosin"), "--model.schedule.decay cannot be cosin: give Literal['cosine', 'poly"),
+        (("--model.nothing", 3), "unrecognized arguments: --model.nothing 3"),
+    ],
+)
+def test_what_the_parser_cannot_read_is_one_line(arguments, message, tiny_config, tmp_path, capsys):
+    assert main(["fit", "--config", str(tiny_config), "--run_dir", str(tmp_path), *map(str, arguments)]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith(f"error: {message}") and line.endswith("see `python -m lightning_face fit --help`")

@@ -18,7 +18,7 @@ FLOORS = (
     {"objectives"},
     {"checkpoint", "loggers"},
     {"engines"},
-    {"trainer", "recorded"},
+    {"trainer", "recorded", "parser"},
     {"module"},
     {"callbacks"},
     {"commands"},

@@ -1,0 +1,38 @@
+"""The parser of the command line: what it cannot read is one line, where jsonargparse prints its whole usage."""
+
+import re
+from typing import NoReturn
+
+from pytorch_lightning.cli import LightningArgumentParser
+
+from lightning_face.errors import ConfigError
+
+
+class OneLineParser(LightningArgumentParser):
+    """Raises instead of printing its usage and leaving."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Raise what was found, in one line.
+
+        Raises:
+            ConfigError: unless another type is to be tried for the same value.
+        """
+        if not self.exit_on_error:
+            super().error(message, ex)
+        raise ConfigError(f"{in_one_line(message)}; see `python -m lightning_face fit --help`") from ex
+
+
+def in_one_line(message: str) -> str:
+    """Which option cannot have which value; of other messages, all words.
+
+    A message about nested options names each level, and tries the value as each of several types.
+    """
+    option = re.findall(r'[Pp]arser key "([^"]+)"', message)
+    values = re.findall(r"(?:Given|Got) value: (?!NestedArg)(.+)", message)
+    if not option or not values:
+        return " ".join(message.split())
+    expected = dict.fromkeys(re.findall(r"Expected an? <class '([^']+)'>|(Literal\[[^\]]+\])", message))
+    kinds = [kind or literal for kind, literal in expected if kind != "NoneType"]
+    return f"--{'.'.join(dict.fromkeys(option))} cannot be {values[0]}" + (
+        f": give {' or '.join(kinds)}" if kinds else ""
+    )
