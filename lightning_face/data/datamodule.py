@@ -10,13 +10,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from lightning_face.data.augment import AugmentConfig, augment, normalise
+from lightning_face.data.cache import CacheConfig
 from lightning_face.data.faces import FaceBatch, Faces
 from lightning_face.data.identity_order import IdentityOrder
-from lightning_face.data.manifest import IDENTITIES_FILE
+from lightning_face.data.manifest import IDENTITIES_FILE, PAIRS_FILE
 from lightning_face.data.order import LaneOrder, Order, slots_of
+from lightning_face.data.places import open_dataset
 from lightning_face.data.position import Position
 from lightning_face.data.sampler import SequentialSampler, TrainSampler
-from lightning_face.data.shards import Shards
 from lightning_face.errors import ConfigError
 
 
@@ -24,9 +25,9 @@ class FaceDataModule(LightningDataModule):
     """Reads training shards and verification sets made by `python -m data_prep`.
 
     Args:
-        train: folder of the training dataset.
-        verification: name and folder of each verification set, scored during and after training.
-        predict: folder of the dataset that `predict` embeds; default: the training dataset.
+        train: folder of the training dataset, or with a cache the URL below which its files lie.
+        verification: name and folder or URL of each verification set, scored during and after training.
+        predict: folder or URL of the dataset that `predict` embeds; default: the training dataset.
         global_batch_size: samples per optimizer step over all ranks and micro-batches.
         image_size: side of the network's input, pixels; images are scaled to it on the device.
         num_workers: processes that read and decode, per rank; 0 reads in the main process.
@@ -37,6 +38,7 @@ class FaceDataModule(LightningDataModule):
             null takes images one by one, each at most once an epoch.
         tail_weight: in [0, 1]: 0 meets identities in proportion to their images, n; 1 all equally often; in between,
             in proportion to n^(1 - tail_weight).
+        cache: where each node keeps copies of the shards of all these datasets; null reads them where they lie.
         augment: random changes of training images.
         seed: of order and augmentation.
 
@@ -58,6 +60,7 @@ class FaceDataModule(LightningDataModule):
         window: int = 4096,
         images_per_identity: int | None = None,
         tail_weight: float = 0.0,
+        cache: CacheConfig | None = None,
         augment: AugmentConfig = AugmentConfig(),
         seed: int = 0,
     ) -> None:
@@ -71,9 +74,13 @@ class FaceDataModule(LightningDataModule):
         self.num_workers = num_workers
         self.verification_batch_size = verification_batch_size
         self.augment = augment
-        self.faces = Faces(Shards(Path(train)), seed, replace_damaged=True)
-        self.verification = {name: _whole(Path(path), seed) for name, path in (verification or {}).items()}
-        self.predict = _whole(Path(predict or train), seed)
+        self.faces = Faces(open_dataset(train, cache), seed, replace_damaged=True)
+        # Every image of these counts.
+        self.verification = {
+            name: Faces(open_dataset(source, cache, PAIRS_FILE), seed, replace_damaged=False)
+            for name, source in (verification or {}).items()
+        }
+        self.predict = Faces(open_dataset(predict or train, cache), seed, replace_damaged=False)
         self.order: Order
         if images_per_identity is None and tail_weight == 0:
             self.order = self._lanes(global_batch_size, seed, lanes, window)
@@ -138,6 +145,10 @@ class FaceDataModule(LightningDataModule):
             first_epoch=self.position.epoch,
             first_step=self.position.step_in_epoch,
         )
+        copies = self.faces.shards.copies
+        if copies is not None:
+            # Half of what is this rank's share of the cache: the other half holds what is read at the moment.
+            sampler.read_ahead(self.faces.shards, copies, copies.cache.max_bytes // (2 * self.trainer.num_devices))
         return self._loader(self.faces, sampler, keep_workers=True)
 
     def val_dataloader(self) -> list[DataLoader[FaceBatch]]:
@@ -190,8 +201,3 @@ class FaceDataModule(LightningDataModule):
             persistent_workers=keep_workers and self.num_workers > 0,
             pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
         )
-
-
-def _whole(folder: Path, seed: int) -> Faces:
-    """A dataset every image of which counts."""
-    return Faces(Shards(folder), seed, replace_damaged=False)

@@ -1,12 +1,16 @@
 """Samplers whose items are whole batches, for `DataLoader(dataset, sampler=..., batch_size=None)`."""
 
 from collections.abc import Iterator, Sized
+from itertools import chain, count
 
 import numpy as np
 from torch.utils.data import Sampler
 
+from lightning_face.data.ahead import ReadAhead
+from lightning_face.data.cache import Copies
 from lightning_face.data.faces import BatchRequest
 from lightning_face.data.order import Order, slots_of
+from lightning_face.data.shards import Shards
 
 
 class TrainSampler(Sampler[BatchRequest]):
@@ -36,6 +40,7 @@ class TrainSampler(Sampler[BatchRequest]):
         ]
         self._epoch = self._resumed_epoch = first_epoch
         self._resumed_step = first_step
+        self._ahead: ReadAhead | None = None
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of the next `iter()`."""
@@ -47,10 +52,18 @@ class TrainSampler(Sampler[BatchRequest]):
 
     def __iter__(self) -> Iterator[BatchRequest]:
         """Start the epoch, or go on with the resumed one."""
-        first_step = self._resumed_step if self._epoch == self._resumed_epoch else 0
-        return self._requests(self._epoch, first_step)
+        for request in self._requests(self._epoch):
+            if self._ahead is not None:
+                self._ahead.read()
+            yield request
 
-    def _requests(self, epoch: int, first_step: int) -> Iterator[BatchRequest]:
+    def read_ahead(self, shards: Shards, copies: Copies, budget_bytes: int) -> None:
+        """Bring shards into the node's cache before they are wanted; see `ReadAhead`."""
+        from_here_on = chain.from_iterable(map(self._requests, count(self._epoch)))
+        self._ahead = ReadAhead(shards, copies, from_here_on, budget_bytes)
+
+    def _requests(self, epoch: int) -> Iterator[BatchRequest]:
+        first_step = self._resumed_step if epoch == self._resumed_epoch else 0
         slots = np.concatenate(self._slots)
         for start in range(first_step, self._order.steps_per_epoch, self.STEPS_AT_ONCE):
             num_steps = min(self.STEPS_AT_ONCE, self._order.steps_per_epoch - start)
