@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from torch import Tensor
-from torch.nn import functional as F
 
+from lightning_face.directions import unit_vectors
 from lightning_face.distributed.world import world_size
 from lightning_face.errors import ConfigError
 from lightning_face.losses import inter_class_loss, intra_class_ranges, nearest_means
@@ -68,7 +68,7 @@ class RangeTerm:
     def part(self, batch: MicroBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """See `PairTerm.part`."""
         config = self._config
-        features_GD = F.normalize(batch.features_GD) if config.normalise else batch.features_GD
+        features_GD = unit_vectors(batch.features_GD) if config.normalise else batch.features_GD
         ranges_R = intra_class_ranges(features_GD, batch.labels_G, config.num_largest, squared=config.squared)
         intra = ranges_R.sum() / (max(len(ranges_R), 1) if config.reduction == "mean" else 1)
         square = nearest_means(features_GD, batch.labels_G)
