@@ -21,7 +21,7 @@ class AdaFace(CosineHead):
     [0, pi], beyond which it has no gradient; the authors' code keeps 0.001 away from both, and all cosines 0.001 away
     from -1 and 1, which is not done here.
 
-    State: `mean` and `std` of the norms, 20 and 100 at first.
+    State: `mean` and `std` of the norms, 20 and 100 at first; logged as `adaface_norm_mean` and `adaface_norm_std`.
 
     Args:
         scale: s.
@@ -54,6 +54,10 @@ class AdaFace(CosineHead):
         norms_G = samples.everyone(samples.norms_B).clamp(*_NORMS)
         state["mean"].lerp_(norms_G.mean(), self.momentum)
         state["std"].lerp_(norms_G.std(correction=min(1, len(norms_G) - 1)), self.momentum)  # of one sample it is 0
+
+    def facts(self, state: State) -> dict[str, Tensor]:
+        """See `Head.facts`."""
+        return {"adaface_norm_mean": state["mean"], "adaface_norm_std": state["std"]}
 
     def margined(self, cosines_B: Tensor, samples: Samples, state: State) -> Tensor:
         """See `CosineHead.margined`."""

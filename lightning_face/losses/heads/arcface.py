@@ -1,13 +1,18 @@
 """ArcFace."""
 
-from typing import Literal, get_args
-
 from torch import Tensor
 
-from lightning_face.losses.heads.base import CosineHead, Samples, State, check
-from lightning_face.losses.heads.margins import Margin, check_angle, check_power, rare_margins, with_margin
-
-Gradient = Literal["exact", "straight_through"]
+from lightning_face.losses.heads.base import CosineHead, Samples, State
+from lightning_face.losses.heads.margins import (
+    Gradient,
+    Margin,
+    check_angle,
+    check_gradient,
+    check_power,
+    rare_margins,
+    with_gradient,
+    with_margin,
+)
 
 
 class ArcFace(CosineHead):
@@ -40,7 +45,7 @@ class ArcFace(CosineHead):
     ) -> None:
         super().__init__(scale)
         check_angle("margin_rad", margin_rad)
-        check("gradient", repr(gradient), gradient in get_args(Gradient), " or ".join(get_args(Gradient)))
+        check_gradient(gradient)
         check_power(rarity_power)
         self.margin_rad = margin_rad
         self.gradient = gradient
@@ -55,7 +60,7 @@ class ArcFace(CosineHead):
     def margined(self, cosines_B: Tensor, samples: Samples, state: State) -> Tensor:
         """See `CosineHead.margined`."""
         turned_B = with_margin(cosines_B, self.margins(samples), easy=self.easy_margin)
-        return turned_B if self.gradient == "exact" else cosines_B + (turned_B - cosines_B).detach()
+        return with_gradient(turned_B, cosines_B, self.gradient)
 
     def margins(self, samples: Samples) -> Margin:
         """The margin of all samples, or of each; radians."""

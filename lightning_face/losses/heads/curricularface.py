@@ -17,7 +17,7 @@ class CurricularFace(CosineHead):
     logit. t is the running mean of the samples' cosines with their own classes, over the micro-batches of all ranks,
     the present one included; nothing is differentiated through it.
 
-    State: `t`, 0 at first.
+    State: `t`, 0 at first; logged as `curricularface_t`.
 
     Args:
         scale: s.
@@ -43,6 +43,10 @@ class CurricularFace(CosineHead):
     def observe(self, state: State, samples: Samples) -> None:
         """See `Head.observe`."""
         state["t"].lerp_(samples.targets_G.mean(), self.momentum)
+
+    def facts(self, state: State) -> dict[str, Tensor]:
+        """See `Head.facts`."""
+        return {"curricularface_t": state["t"]}
 
     def negatives(self, state: State) -> Elementwise:
         """See `Head.negatives`."""

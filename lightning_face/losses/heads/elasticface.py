@@ -4,10 +4,10 @@ import math
 
 from torch import Tensor
 
-from lightning_face.losses.heads.arcface import ArcFace, Gradient
+from lightning_face.losses.heads.arcface import ArcFace
 from lightning_face.losses.heads.base import Samples, check
 from lightning_face.losses.heads.cosface import CosFace
-from lightning_face.losses.heads.margins import drawn_margins
+from lightning_face.losses.heads.margins import Gradient, drawn_margins
 
 
 class ElasticArcFace(ArcFace):

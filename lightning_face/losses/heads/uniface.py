@@ -16,7 +16,7 @@ class UniFace(CosineHead):
     b is learned, by the rows' optimizer and learning rate, weight decay included, as in the authors' code; their
     clamping of logits at s, which stops gradients there, is left out.
 
-    State: `bias`, b, ln(10 C) at first, where C counts the classes that a step sees.
+    State: `bias`, b, ln(10 C) at first, where C counts the classes that a step sees; logged as `uniface_bias`.
 
     Args:
         scale: s.
@@ -40,6 +40,10 @@ class UniFace(CosineHead):
     def initial_state(self, num_seen: float) -> State:
         """See `Head.initial_state`."""
         return {"bias": scalar(math.log(10.0 * num_seen))}
+
+    def facts(self, state: State) -> dict[str, Tensor]:
+        """See `Head.facts`."""
+        return {"uniface_bias": state["bias"]}
 
     def bias(self, state: State) -> Tensor:
         """See `Head.bias`."""
