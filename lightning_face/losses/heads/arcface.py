@@ -24,8 +24,8 @@ class ArcFace(CosineHead):
         scale: s.
         margin_rad: m, an angle in [0, pi/2].
         gradient: exact, or straight_through: the loss has the margin, but its gradient is that of s cos(theta), without
-            the factor sin(theta + m) / sin(theta). The current arcface_torch computes it so (beyond pi it lets the
-            cosine rise, which is not reproduced here).
+            the factor sin(theta + m) / sin(theta). The current arcface_torch computes it so; beyond pi it lets the
+            cosine rise, and other code holds theta + m below pi, where it has no gradient: neither is done here.
         easy_margin: the margin is added only where theta is below pi/2.
         rarity_power: a class with n images has the margin m (n_min / n)^rarity_power, n_min those of the rarest: 0.25
             is LDAM's form for long tails, 0 gives all classes m.

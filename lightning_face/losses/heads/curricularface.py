@@ -22,11 +22,11 @@ class CurricularFace(CosineHead):
     Args:
         scale: s.
         margin_rad: m, an angle in [0, pi/2].
-        momentum: share of a micro-batch in t, in (0, 1].
+        momentum: share of a micro-batch in t, in (0, 1]; 0.01 in the authors' code.
 
     Source:
         Huang et al., "CurricularFace: Adaptive Curriculum Learning Loss for Deep Face Recognition", CVPR 2020;
-        github.com/HuangYG123/CurricularFace, head/metrics.py.
+        github.com/HuangYG123/CurricularFace, head/metrics.py at d380265.
     """
 
     def __init__(self, scale: float = 64.0, margin_rad: float = 0.5, momentum: float = 0.01) -> None:

@@ -21,11 +21,11 @@ class UniFace(CosineHead):
     Args:
         scale: s.
         margin: m, a difference of cosines in [0, 1].
-        negative_weight: lambda.
+        negative_weight: lambda; 1 in the authors' code.
 
     Source:
         Zhou et al., "UniFace: Unified Cross-Entropy Loss for Deep Face Recognition", ICCV 2023;
-        github.com/CVI-SZU/UniFace, head.py.
+        github.com/CVI-SZU/UniFace, head.py at d3f1a60.
     """
 
     reduction = SoftplusSum
