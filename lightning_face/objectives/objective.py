@@ -70,10 +70,10 @@ class ObjectiveConfig:
                 f"mml.margin must be at most 4 with center.normalise, got {self.mml.margin}: it is a squared distance,"
                 " and those of unit features are at most 4"
             )
-        center_weight = self.center.weight if self.center is not None else 0.0
-        if not self.terms.keys() - {"center"} and center_weight == 0:
+        if not self._trains:
             raise ConfigError(
-                "objective has no term left: set objective.softmax, mml, a pair loss, or a center.weight above 0"
+                "objective has no term left that trains the network: set objective.softmax, a pair loss, a"
+                " center.weight above 0, or mml in mode A with a weight above 0"
             )
 
     @property
@@ -81,6 +81,12 @@ class ObjectiveConfig:
         """The configs of all terms that are set, by name."""
         terms = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: config for name, config in terms.items() if config is not None}
+
+    @property
+    def _trains(self) -> bool:
+        by_centers = self.center is not None and self.center.weight > 0
+        by_margin = self.mml is not None and self.mml.moves_features
+        return by_centers or by_margin or bool(self.terms.keys() - {"center", "mml"})
 
     @property
     def pair_losses(self) -> list[str]:

@@ -8,7 +8,6 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from lightning_face.directions import unit_vectors
 from lightning_face.distributed.collectives import all_reduce_sum_
 from lightning_face.errors import ConfigError
 from lightning_face.losses import Costs, Pairs
@@ -68,8 +67,7 @@ class PairTerm(ABC):
 
     def part(self, batch: MicroBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """This rank's part, and which share of the pairs of all ranks costs more than nothing; every rank calls."""
-        features_GD = unit_vectors(batch.features_GD) if self._normalise else batch.features_GD
-        costs = self.costs(Pairs.of(features_GD, batch.labels_G, batch.own))
+        costs = self.costs(batch.unit_pairs if self._normalise else batch.pairs)
         counts_N2 = all_reduce_sum_(torch.stack([cost.counts for cost in costs.values()]))
         shares_N = counts_N2[:, 1] / counts_N2[:, 0].clamp_min(1)
         part = _reduced([cost.total for cost in costs.values()], counts_N2, self._reduction)

@@ -108,7 +108,7 @@ def test_manifest_of_other_tars(tiny_config, dataset, tmp_path, capfd):
         (("--model.objective.softmax.weight", 0), "softmax.weight must be above 0"),
         (
             ("--model.objective", "{softmax: null, mml: null, center: {weight: 0}}"),
-            "objective has no term left: set objective.softmax, mml, a pair loss, or a center.weight",
+            "objective has no term left that trains the network: set objective.softmax, a pair loss, a center.weight",
         ),
         (("--model.backbone.name", "resnet10x"), "did you mean"),
         (("--run_dir", "/proc/nowhere"), "cannot be written"),
