@@ -194,7 +194,7 @@ class Objective:
                 features.register_hook(self._watch)
             batch = MicroBatch(features, labels_B, accumulation, noise_B)
             parts = {term.name: (term.weight, term.part(batch)) for term in self._sample_terms}
-            facts: dict[str, Tensor] = {}
+            facts = self.softmax.facts() if self.softmax is not None else {}
             for term in self._pair_terms:
                 part, pair_facts = term.part(batch)
                 parts[term.name] = (term.weight, part)

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 FLOORS = (
-    {"errors", "hashing", "files"},
+    {"errors", "hashing", "files", "directions"},
     {"losses", "models", "distributed", "optim"},
     {"tables", "data", "evaluation"},
     {"objectives"},
