@@ -5,9 +5,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lightning_face.distributed.batch import GlobalBatch
 from lightning_face.distributed.collectives import all_gather_rows
 from lightning_face.losses import Costs, Pairs, contrastive_loss, separating_distance
-from lightning_face.objectives.pairs import PairReduction, PairTerm, check_distance, check_pair_reduction, check_weight
+from lightning_face.objectives.pairs import (
+    PairReduction,
+    PairTerm,
+    check_distance,
+    check_pair_reduction,
+    check_weight,
+    pairs_of,
+)
 
 ACTIVE_POSITIVES, ACTIVE_NEGATIVES = "contrastive_active_positives", "contrastive_active_negatives"
 """Facts that are logged beside the loss: shares of the positive and of the negative pairs that cost something."""
@@ -49,8 +57,9 @@ class ContrastiveTerm(PairTerm):
         super().__init__(config.weight, config.reduction, config.normalise)
         self._margin = config.margin
 
-    def costs(self, pairs: Pairs) -> dict[str, Costs]:
+    def costs(self, batch: GlobalBatch) -> dict[str, Costs]:
         """See `PairTerm.costs`."""
+        pairs = pairs_of(batch)
         margin = _estimated_margin(pairs) if self._margin is None else self._margin
         positive, negative = contrastive_loss(pairs, margin)
         return {ACTIVE_POSITIVES: positive, ACTIVE_NEGATIVES: negative}

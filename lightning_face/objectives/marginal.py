@@ -2,9 +2,17 @@
 
 from dataclasses import dataclass
 
+from lightning_face.distributed.batch import GlobalBatch
 from lightning_face.errors import ConfigError
-from lightning_face.losses import Costs, Pairs, marginal_loss
-from lightning_face.objectives.pairs import PairReduction, PairTerm, check_distance, check_pair_reduction, check_weight
+from lightning_face.losses import Costs, marginal_loss
+from lightning_face.objectives.pairs import (
+    PairReduction,
+    PairTerm,
+    check_distance,
+    check_pair_reduction,
+    check_weight,
+    pairs_of,
+)
 
 ACTIVE_PAIRS = "marginal_active"
 """A fact that is logged beside the loss: share of the pairs that cost something."""
@@ -53,6 +61,6 @@ class MarginalTerm(PairTerm):
         super().__init__(config.weight, config.reduction, config.normalise)
         self._threshold, self._margin = config.threshold, config.margin
 
-    def costs(self, pairs: Pairs) -> dict[str, Costs]:
+    def costs(self, batch: GlobalBatch) -> dict[str, Costs]:
         """See `PairTerm.costs`."""
-        return {ACTIVE_PAIRS: marginal_loss(pairs, self._threshold, self._margin)}
+        return {ACTIVE_PAIRS: marginal_loss(pairs_of(batch), self._threshold, self._margin)}

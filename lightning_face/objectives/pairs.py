@@ -7,8 +7,8 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from lightning_face.distributed.batch import GlobalBatch
 from lightning_face.distributed.collectives import all_reduce_sum_
 from lightning_face.errors import ConfigError
 from lightning_face.losses import Costs, Pairs
@@ -44,6 +44,11 @@ def check_distance(option: str, value: float, *, normalise: bool, squared: bool)
         )
 
 
+def pairs_of(batch: GlobalBatch) -> Pairs:
+    """The rank's samples, each with every other sample of all ranks; every rank calls."""
+    return Pairs.of(batch.features_GD, batch.labels_G, batch.own)
+
+
 class PairTerm(ABC):
     """A loss over pairs or triplets; each rank answers for those that begin with one of its samples.
 
@@ -63,13 +68,16 @@ class PairTerm(ABC):
         self._normalise = normalise
 
     @abstractmethod
-    def costs(self, pairs: Pairs) -> dict[str, Costs]:
-        """Costs of each kind of pairs or triplets, by the name under which the share of non-zero ones is logged."""
+    def costs(self, batch: GlobalBatch) -> dict[str, Costs]:
+        """Costs of each kind of pairs or triplets, by the name under which the share of non-zero ones is logged.
+
+        Args:
+            batch: with unit features, if these are to be compared.
+        """
 
     def part(self, batch: MicroBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """This rank's part, and which share of the pairs of all ranks costs more than nothing; every rank calls."""
-        features_GD = F.normalize(batch.features_GD) if self._normalise else batch.features_GD
-        costs = self.costs(Pairs.of(features_GD, batch.labels_G, batch.own))
+        costs = self.costs(batch.unit if self._normalise else batch)
         counts_N2 = all_reduce_sum_(torch.stack([cost.counts for cost in costs.values()]))
         shares_N = counts_N2[:, 1] / counts_N2[:, 0].clamp_min(1)
         part = _reduced([cost.total for cost in costs.values()], counts_N2, self._reduction)
