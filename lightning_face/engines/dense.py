@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning import Trainer
+from pytorch_lightning.plugins import TorchCheckpointIO
 from pytorch_lightning.trainer.connectors.checkpoint_connector import _CheckpointConnector
 from pytorch_lightning.utilities.rank_zero import rank_zero_info
 

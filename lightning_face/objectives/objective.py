@@ -48,7 +48,7 @@ class ObjectiveConfig:
         center: center loss and its table of centers.
         mml: Minimum Margin Loss; needs the centers of `center` (whose weight may be 0).
         contrastive: contrastive loss. This and the following compare images of a person: `data.images_per_identity`
-            must be set.
+            must be set, or `data.mine_every_n_steps`.
         triplet: triplet loss, FaceNet's or Hermans's.
         marginal: marginal loss.
         range: range loss.
@@ -92,6 +92,11 @@ class ObjectiveConfig:
     def pair_losses(self) -> list[str]:
         """The terms among them that compare samples with one another."""
         return [name for name in self.terms if name in _PAIR_TERMS]
+
+    @property
+    def mines_offline(self) -> bool:
+        """Whether batches are to be made up of triplets that were mined beforehand."""
+        return self.triplet is not None and self.triplet.is_offline
 
 
 @dataclass(frozen=True)

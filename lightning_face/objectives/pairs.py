@@ -62,12 +62,16 @@ class PairTerm(ABC):
         self._normalise = normalise
 
     @abstractmethod
-    def costs(self, pairs: Pairs) -> dict[str, Costs]:
+    def costs(self, batch: MicroBatch) -> dict[str, Costs]:
         """Costs of each kind of pairs or triplets, by the name under which the share of non-zero ones is logged."""
+
+    def pairs(self, batch: MicroBatch) -> Pairs:
+        """The rank's samples, each with every other sample of all ranks; every rank calls."""
+        return batch.unit_pairs if self._normalise else batch.pairs
 
     def part(self, batch: MicroBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """This rank's part, and which share of the pairs of all ranks costs more than nothing; every rank calls."""
-        costs = self.costs(batch.unit_pairs if self._normalise else batch.pairs)
+        costs = self.costs(batch)
         counts_N2 = all_reduce_sum_(torch.stack([cost.counts for cost in costs.values()]))
         shares_N = counts_N2[:, 1] / counts_N2[:, 0].clamp_min(1)
         part = _reduced([cost.total for cost in costs.values()], counts_N2, self._reduction)

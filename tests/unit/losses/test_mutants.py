@@ -11,6 +11,7 @@ from lightning_face.losses import (
     center,
     chunked,
     contrastive,
+    hardest,
     marginal,
     minimum_margin,
     pair_tiles,
@@ -28,6 +29,7 @@ from tests.unit.losses import (
     test_center,
     test_chunked,
     test_contrastive,
+    test_hardest,
     test_marginal,
     test_minimum_margin,
     test_pairs,
@@ -44,6 +46,7 @@ CHECKS = {
     chunked: test_chunked.check,
     contrastive: test_contrastive.check,
     directions: test_directions.check,
+    hardest: test_hardest.check,
     marginal: test_marginal.check,
     minimum_margin: test_minimum_margin.check,
     pair_tiles: test_minimum_margin.check_tiles,
@@ -56,6 +59,10 @@ CHECKS = {
 }
 
 EQUIVALENT = {
+    hardest: {
+        # Any number below -1 keeps other classes out.
+        "of_class_AM = squares_AM.masked_fill(~is_same_AM, -2.0).scatter_(1, anchors_A.unsqueeze(1), -1.0): 2.0 -> 3.0",
+    },
     pairs: {
         # The size of tiles, which changes no result.
         "size = rows_at_once(others_GD.numel(), 1, others_GD.device)  # each has that many differences: 1 -> 2",
