@@ -43,7 +43,8 @@ DOORS = {
     },
     "data_prep": {
         "PIL": {"data_prep.images"},
-        "cv2": {"data_prep.rendering.canvas"},
+        # One draws, the other warps photographs; they share no line.
+        "cv2": {"data_prep.alignment", "data_prep.rendering.canvas"},
         "rich": {"data_prep.progress"},
         # One decodes and checks, the other encodes what it draws; they share no line.
         "simplejpeg": {"data_prep.images", "data_prep.synthetic"},
