@@ -18,11 +18,13 @@ from data_prep.check import check
 from data_prep.folder import make_folder
 from data_prep.index import make_index
 from data_prep.pairs import make_pairs
+from data_prep.verification_bin import make_bin
 
 EXAMPLES = """examples:
   python -m data_prep synthetic data/synthetic
   python -m data_prep folder CASIA-WebFace data/casia --min-images 5 --size 112
   python -m data_prep pairs lfw/images lfw/pairs.txt data/lfw
+  python -m data_prep bin cfp_fp.bin data/cfp_fp
   python -m data_prep index data/my_tars
   python -m data_prep check data/casia
 
@@ -38,7 +40,7 @@ def build_parser() -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
     )  # fmt: skip
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add in (_add_folder, _add_synthetic, _add_index, _add_pairs, _add_check):
+    for add in (_add_folder, _add_synthetic, _add_index, _add_pairs, _add_bin, _add_check):
         add(commands)
     return parser
 
@@ -104,6 +106,16 @@ def _add_pairs(commands: Commands) -> None:
     )  # fmt: skip
     add_path(parser, "images", "IMAGES", "folder with NAME/NAME_0001.jpg and so on")
     add_path(parser, "pairs", "PAIRS", "pairs.txt (ten folds), pairsDevTrain.txt or pairsDevTest.txt")
+    add_path(parser, "out", "OUT", "folder to write")
+    add_writing(parser, 0, KEEP_SIZE, QUALITY_IF_ENCODED)
+
+
+def _add_bin(commands: Commands) -> None:
+    parser = add_command(
+        commands, "bin", make_bin, "make a verification set of insightface's pairs: lfw.bin, cfp_fp.bin, agedb_30.bin",
+        "agedb_30.bin data/agedb_30",
+    )  # fmt: skip
+    add_path(parser, "file", "FILE", "the .bin file: a pickle, of which nothing is run")
     add_path(parser, "out", "OUT", "folder to write")
     add_writing(parser, 0, KEEP_SIZE, QUALITY_IF_ENCODED)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-COMMANDS = ("folder", "synthetic", "index", "pairs", "check")
+COMMANDS = ("folder", "synthetic", "index", "pairs", "bin", "check")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
