@@ -1,0 +1,58 @@
+"""Rows of numbers found by name: columns in numpy, where a dict of tuples takes ten times the memory.
+
+Shapes: N names, C numbers of each.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightning_face.errors import DataError
+
+MAX_NAME_BYTES = 64
+"""Of a name of an image: every one takes the memory of the longest."""
+
+
+@dataclass(frozen=True)
+class NameTable:
+    """A table whose names are sorted and differ.
+
+    Args:
+        names_N: (N,) bytes.
+        values_NC: (N, C) numbers.
+    """
+
+    names_N: NDArray[np.bytes_]
+    values_NC: NDArray[Any]
+
+    @staticmethod
+    def of(path: Path, names_N: NDArray[np.bytes_], values_NC: NDArray[Any]) -> "NameTable":
+        """A table from rows in any order.
+
+        Args:
+            path: of the file they come from, for errors.
+            names_N: (N,) bytes.
+            values_NC: (N, C) numbers.
+
+        Raises:
+            DataError: a name comes twice.
+        """
+        order_N = np.argsort(names_N, kind="stable")
+        names_N = names_N[order_N]
+        twice = np.flatnonzero(names_N[1:] == names_N[:-1])
+        if len(twice):
+            raise DataError(f"{path} has {names_N[twice[0]].decode(errors='replace')} twice; remove one")
+        return NameTable(names_N, values_NC[order_N])
+
+    def find(self, name: bytes) -> NDArray[Any] | None:
+        """The (C,) numbers of a name, or None for one that is not there."""
+        if len(name) > self.names_N.itemsize:
+            return None  # numpy would make all names as long before it compares
+        row = int(np.searchsorted(self.names_N, name))
+        if row == len(self.names_N) or self.names_N[row] != name:
+            return None
+        values_C: NDArray[Any] = self.values_NC[row]
+        return values_C
