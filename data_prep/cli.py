@@ -8,29 +8,36 @@ from data_prep.arguments import (
     Parser,
     add_command,
     add_file,
+    add_max_rejected,
     add_number,
     add_path,
+    add_source,
     add_workers,
     add_writing,
     at_least,
+    with_recipe,
 )
 from data_prep.check import check
 from data_prep.folder import make_folder
 from data_prep.index import make_index
 from data_prep.pairs import make_pairs
 from data_prep.verification_bin import make_bin
+from data_prep.writer import merge
 
 EXAMPLES = """examples:
   python -m data_prep synthetic data/synthetic
   python -m data_prep folder CASIA-WebFace data/casia --min-images 5 --size 112
+  sbatch --array=1-8 --wrap='python -m data_prep folder SRC OUT --part $SLURM_ARRAY_TASK_ID/8'
+  python -m data_prep merge OUT
   python -m data_prep pairs lfw/images lfw/pairs.txt data/lfw
   python -m data_prep bin cfp_fp.bin data/cfp_fp
   python -m data_prep index data/my_tars
   python -m data_prep check data/casia
 
 A dataset is a folder of WebDataset tars (KEY.jpg, KEY.cls) with manifest.json, index.bin and identities.txt.
+Images are gathered in the order of their source, then spread over the shards: OUT needs twice the room for a while.
 A command that was stopped continues where it was when started again; the same input, options and seed give the same
-bytes whatever the number of workers. `COMMAND --help` lists the options of a command."""
+bytes whatever the number of workers and parts. `COMMAND --help` lists the options of a command."""
 
 
 def build_parser() -> Parser:
@@ -40,7 +47,7 @@ def build_parser() -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
     )  # fmt: skip
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add in (_add_folder, _add_synthetic, _add_index, _add_pairs, _add_bin, _add_check):
+    for add in (_add_folder, _add_synthetic, _add_merge, _add_index, _add_pairs, _add_bin, _add_check):
         add(commands)
     return parser
 
@@ -51,7 +58,7 @@ QUALITY_IF_ENCODED = "of JPEGs that must be encoded again; those that need no ch
 
 def _add_folder(commands: Commands) -> None:
     parser = add_command(
-        commands, "folder", make_folder, "make a dataset of images that lie in one folder per identity",
+        commands, "folder", with_recipe(make_folder), "make a dataset of images that lie in one folder per identity",
         "VGGFace2/train data/vggface2 --size 112",
     )  # fmt: skip
     add_path(
@@ -60,9 +67,8 @@ def _add_folder(commands: Commands) -> None:
     add_path(parser, "out", "OUT", "folder to write")
     add_file(parser, "--people", "take only the identities and image counts of LFW's peopleDevTrain.txt or people.txt")
     add_number(parser, "--without-fold", at_least(0), None, "leave out this fold of people.txt, counted from 0")
-    add_number(parser, "--min-images", at_least(1), 1, "leave out identities with fewer image files")
-    add_number(parser, "--seed", at_least(0), 0, "of the order in which images are spread over the shards")
     add_writing(parser, 0, KEEP_SIZE, QUALITY_IF_ENCODED)
+    add_source(parser)
 
 
 def _add_synthetic(commands: Commands) -> None:
@@ -86,6 +92,16 @@ def _add_synthetic(commands: Commands) -> None:
     )
     add_number(parser, "--seed", at_least(0), 0, "of the faces and their order")
     add_writing(parser, 112, "width and height of the images, pixels", "of the JPEGs")
+
+
+def _add_merge(commands: Commands) -> None:
+    parser = add_command(
+        commands, "merge", merge, "finish a dataset whose parts were gathered with --part",
+        "data/casia",
+    )  # fmt: skip
+    add_path(parser, "out", "OUT", "folder that the parts were gathered in")
+    add_max_rejected(parser)
+    add_workers(parser)
 
 
 def _add_index(commands: Commands) -> None:

@@ -14,7 +14,10 @@ class Face(NamedTuple):
 
 
 class Source(Protocol[Item]):
-    """Where images come from; picklable, so that workers can make faces of its items."""
+    """Where images come from; picklable, so that workers can make faces of its items.
+
+    One that knows how many items it has says so by `len`, for the time left.
+    """
 
     def items(self) -> Iterator[Item]:
         """What the source has, each time in the same order, read no farther than it is asked for.
@@ -32,4 +35,5 @@ class Source(Protocol[Item]):
 
         Raises:
             RejectedImage: it cannot be used; the reason is for `rejected.csv`.
+            OSError: it cannot be read, and is rejected as well.
         """

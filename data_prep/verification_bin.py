@@ -7,7 +7,7 @@ Source: insightface, recognition/arcface_torch/eval/verification.py. Shapes: P p
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,10 @@ import numpy as np
 from data_prep.data_pickle import Array, read_data_pickle
 from data_prep.images import to_jpeg
 from data_prep.pairs import pairs_csv
-from data_prep.plan import Option, Plan
+from data_prep.parts import Job
+from data_prep.recipe import Recipe
+from data_prep.record import fingerprint
+from data_prep.source import Face
 from data_prep.writer import write_dataset
 from lightning_face.data.manifest import PAIRS_FILE, Manifest
 from lightning_face.errors import DataError
@@ -30,36 +33,52 @@ class PairImage:
     """An image of the file: its place in the list, its person, and its bytes."""
 
     number: int
-    label: int
+    identity: str
     data: bytes
 
     def __str__(self) -> str:
         return f"image {self.number}"
 
     def __repr__(self) -> str:
-        return f"{self} {hashlib.sha256(self.data).hexdigest()}"
+        return f"{self} {self.identity} {hashlib.sha256(self.data).hexdigest()}"
 
 
 @dataclass(frozen=True)
-class JpegMaker:
-    """Makes an image a JPEG of the wanted size and, where it must be encoded, quality."""
+class PairImages:
+    """The images of the file, in its order.
 
+    Args:
+        file: insightface's.
+        size: of the images, pixels; 0 keeps theirs.
+        quality: of JPEGs that are encoded again.
+    """
+
+    file: Path
     size: int
     quality: int
 
-    def __call__(self, image: PairImage) -> bytes:
-        """JPEG bytes.
+    def items(self) -> Iterator[PairImage]:
+        """The images. The file names nobody: a person is known by the number of the first image.
+
+        Raises:
+            DataError: it is missing, damaged, or holds anything else.
+        """
+        images, same_P = read_bin(self.file)
+        for number, data in enumerate(images):
+            first = number - (number % 2 and same_P[number // 2])
+            yield PairImage(number, f"{first:0{len(str(len(images)))}}", data)
+
+    def make(self, item: PairImage) -> Face:
+        """The face of an image.
 
         Raises:
             RejectedImage: it cannot be decoded.
         """
-        return to_jpeg(image.data, self.size, self.quality)
+        return Face(item.identity, to_jpeg(item.data, self.size, self.quality))
 
 
-def make_bin(file: Path, out: Path, *, size: int, quality: int, shard_samples: int, workers: int) -> Manifest:
+def make_bin(file: Path, out: Path, *, size: int, quality: int, shard_samples: int, workers: int) -> Manifest | None:
     """Write the verification set `out`.
-
-    The file names nobody: the images of a genuine pair get one identity, those of an impostor pair two.
 
     Args:
         file: insightface's.
@@ -73,19 +92,15 @@ def make_bin(file: Path, out: Path, *, size: int, quality: int, shard_samples: i
         DataError: the file is missing, damaged or something else, or an image is damaged.
         ConfigError: `out` was begun with other options.
     """
-    images, same_P = read_bin(file)
+    _, same_P = read_bin(file)
     fold_P = _folds(file, same_P)
-    # A person is known by the first image: the second of a genuine pair shows who is on the one before.
-    person = [number - (number % 2 and same_P[number // 2]) for number in range(len(images))]
-    labels = {first: label for label, first in enumerate(sorted(set(person)))}
-    items = [PairImage(number, labels[person[number]], data) for number, data in enumerate(images)]
     rows = ((2 * pair, 2 * pair + 1, int(same), fold_P[pair]) for pair, same in enumerate(same_P))
-    options: dict[str, Option] = {"command": "bin", "source": str(file.resolve()), "size": size, "quality": quality}
-    plan = Plan(
-        items, [f"{first:0{len(str(len(images)))}}" for first in labels], JpegMaker(size, quality), options, 0,
-        shard_samples, shuffle=False, keep_all=True, files={PAIRS_FILE: pairs_csv(rows)},
+    return write_dataset(
+        out, PairImages(file, size, quality),
+        Recipe(shard_samples=shard_samples, shuffle=False, keep_all=True), Job(workers=workers),
+        options={"command": "bin", "source": fingerprint(file), "size": size, "quality": quality},
+        files={PAIRS_FILE: pairs_csv(rows)},
     )  # fmt: skip
-    return write_dataset(out, plan, workers)
 
 
 def read_bin(file: Path) -> tuple[list[bytes], list[bool]]:

@@ -68,7 +68,7 @@ def test_a_changed_file_is_refused(
 ) -> None:
     run("bin", write((images, SAME)), tmp_path / "out", "--workers", 0)
     line = fails("bin", write((images[2:] + images[:2], SAME)), tmp_path / "out", "--workers", 0)
-    assert "its source held other files" in line
+    assert "was begun otherwise: source was" in line
 
 
 class Runs:
