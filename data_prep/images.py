@@ -1,9 +1,7 @@
 """The only door to Pillow and simplejpeg: any image file in, an RGB JPEG out, damaged ones refused."""
 
 import io
-import stat
 import warnings
-from pathlib import Path
 
 import numpy as np
 import simplejpeg
@@ -52,23 +50,17 @@ def _decode_strictly(data: bytes) -> tuple[NDArray[np.uint8], bool]:
         raise RejectedImage(f"damaged JPEG: {error}") from error
 
 
-def read_image(path: Path) -> bytes:
-    """Contents of an image file.
+def check_length(size: int) -> None:
+    """Refuse a file by its length, before it is read.
+
+    Args:
+        size: bytes.
 
     Raises:
-        RejectedImage: it cannot be read, is no regular file (a pipe would be waited for), or too long for an image.
+        RejectedImage: it is too long for an image.
     """
-    try:
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode):
-            raise RejectedImage("no regular file")
-        if found.st_size > MAX_FILE_BYTES:
-            raise RejectedImage(f"{found.st_size:,} bytes are more than {MAX_FILE_BYTES:,}")
-        return path.read_bytes()
-    except OSError as error:
-        raise RejectedImage(f"cannot be read: {error.strerror}") from error
-    except ValueError as error:  # a path with a zero byte
-        raise RejectedImage(f"cannot be read: {error}") from error
+    if size > MAX_FILE_BYTES:
+        raise RejectedImage(f"{size:,} bytes are more than {MAX_FILE_BYTES:,}")
 
 
 def to_pixels(data: bytes) -> NDArray[np.uint8]:

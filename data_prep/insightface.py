@@ -9,9 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.images import RejectedImage, to_jpeg
+from data_prep.parts import Job
 from data_prep.people import read_lines, whole_number
+from data_prep.recipe import Recipe
 from data_prep.recordio import Record, read_index, read_record
 from data_prep.source import Face
+from data_prep.writer import write_dataset
+from lightning_face.data.manifest import Manifest
 from lightning_face.errors import DataError
 
 HEADER_KEY = 0
@@ -112,3 +116,16 @@ class InsightfaceSet:
     @property
     def _property(self) -> Path:
         return self.folder / "property"
+
+
+def make_recordio(source: Path, out: Path, *, size: int, quality: int, recipe: Recipe, job: Job) -> Manifest | None:
+    """Write the dataset `out`; the other arguments are those of `InsightfaceSet` and of `write_dataset`.
+
+    Raises:
+        DataError: the source cannot be read or is something else, or `out` cannot be written.
+        ConfigError: `out` was begun with other options.
+    """
+    return write_dataset(
+        out, InsightfaceSet(source, size, quality), recipe, job,
+        options={"command": "recordio", "source": str(source.resolve()), "size": size, "quality": quality},
+    )  # fmt: skip

@@ -15,9 +15,14 @@ from pathlib import Path
 from data_prep.identity_names import identity_name
 from data_prep.images import RejectedImage, to_jpeg
 from data_prep.msceleb1m_lists import CleanList, read_clean_list, read_names
+from data_prep.parts import Job
 from data_prep.progress import say
+from data_prep.recipe import Recipe
+from data_prep.record import fingerprint
 from data_prep.source import Face
-from data_prep.tsv_lines import MAX_LINE_BYTES, Line, read_lines_of
+from data_prep.tsv_lines import MAX_LINE_BYTES, STANDARD_INPUT, Line, read_lines_of
+from data_prep.writer import write_dataset
+from lightning_face.data.manifest import Manifest
 
 COLUMNS = 7
 
@@ -108,3 +113,22 @@ def _face(line: Line, clean: CleanList | None, names: dict[str, str]) -> FaceLin
         # As everybody names the files that are unpacked from the table.
         identity = clean.identity(b"%s/%s-%s.jpg" % (mid, rank, face_id))
     return None if identity is None else FaceLine(where, names.get(identity, identity), image)
+
+
+def make_msceleb1m(
+    table: Path, out: Path, *, clean_list: Path | None, names: Path | None, size: int, quality: int, recipe: Recipe,
+    job: Job,
+) -> Manifest | None:  # fmt: skip
+    """Write the dataset `out`; the other arguments are those of `MsCeleb1M` and of `write_dataset`.
+
+    Raises:
+        DataError: table or lists cannot be read or are something else, or `out` cannot be written.
+        ConfigError: `out` was begun with other options.
+    """
+    return write_dataset(
+        out, MsCeleb1M(table, clean_list, names, size, quality), recipe, job,
+        options={
+            "command": "msceleb1m", "source": str(table if table == STANDARD_INPUT else table.resolve()),
+            "clean_list": fingerprint(clean_list), "names": fingerprint(names), "size": size, "quality": quality,
+        },
+    )  # fmt: skip

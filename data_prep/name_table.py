@@ -38,8 +38,10 @@ class NameTable:
             values_NC: (N, C) numbers.
 
         Raises:
-            DataError: a name comes twice.
+            DataError: a name is too long, or comes twice.
         """
+        if len(names_N) and np.strings.str_len(names_N).max() > MAX_NAME_BYTES:
+            raise DataError(f"{path}: a name of an image is longer than {MAX_NAME_BYTES} bytes")
         order_N = np.argsort(names_N, kind="stable")
         names_N = names_N[order_N]
         twice = np.flatnonzero(names_N[1:] == names_N[:-1])

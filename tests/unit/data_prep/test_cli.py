@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-COMMANDS = ("folder", "synthetic", "merge", "index", "pairs", "bin", "check")
+COMMANDS = ("folder", "recordio", "msceleb1m", "vggface2", "synthetic", "merge", "index", "pairs", "bin", "check")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
