@@ -1,5 +1,6 @@
 """The commands that make a training set, one for each form in which faces are distributed."""
 
+from pathlib import Path
 from typing import Any
 
 from data_prep.arguments import (
@@ -15,6 +16,7 @@ from data_prep.arguments import (
     with_recipe,
 )
 from data_prep.folder import make_folder
+from data_prep.image_list import make_lists
 from data_prep.insightface import make_recordio
 from data_prep.msceleb1m import make_msceleb1m
 
@@ -82,6 +84,20 @@ def _add_vggface2(commands: Commands) -> None:
     add_source(parser)
 
 
+def _add_lists(commands: Commands) -> None:
+    parser = add_command(
+        commands, "lists", with_recipe(make_lists), "make a dataset of the images that a list names",
+        "train.txt data/train --root images",
+    )  # fmt: skip
+    add_path(parser, "file", "FILE", "lines of PATH<tab>IDENTITY, or PATH IDENTITY where there is no tab")
+    add_path(parser, "out", "OUT", "folder to write")
+    parser.add_argument(
+        "--root", type=Path, metavar="DIR", help="folder that all paths begin in and none leaves (without: FILE's own)"
+    )
+    add_writing(parser, 0, KEEP_SIZE, QUALITY_IF_ENCODED)
+    add_source(parser)
+
+
 def _make_vggface2(**options: Any) -> None:  # passed on, checked by the parser
     # OpenCV takes a moment to load.
     from data_prep.vggface2 import make_vggface2
@@ -89,4 +105,4 @@ def _make_vggface2(**options: Any) -> None:  # passed on, checked by the parser
     make_vggface2(**options)
 
 
-SOURCES = (_add_folder, _add_recordio, _add_msceleb1m, _add_vggface2)
+SOURCES = (_add_folder, _add_recordio, _add_msceleb1m, _add_vggface2, _add_lists)

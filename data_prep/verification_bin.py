@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from data_prep.data_pickle import Array, read_data_pickle
+from data_prep.data_pickle import read_data_pickle
 from data_prep.images import to_jpeg
 from data_prep.pairs import pairs_csv
 from data_prep.parts import Job
+from data_prep.pickled_arrays import Array
 from data_prep.recipe import Recipe
 from data_prep.record import fingerprint
 from data_prep.source import Face

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_prep.data_pickle import Array, read_data_pickle
+from data_prep.data_pickle import read_data_pickle
+from data_prep.pickled_arrays import Array
 
 leaves = st.binary(max_size=300) | st.booleans() | st.integers(-(2**31), 2**31 - 1)
 protocols = st.integers(2, pickle.HIGHEST_PROTOCOL)

@@ -181,3 +181,10 @@ def test_missing_files(identities: Path, name: str) -> None:
 def test_a_set_without_images(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no images"):
         next(InsightfaceSet(write(tmp_path / "set", [pack([1, 2]), pack([1, 1])]), 0, 95).items())
+
+
+def test_command(identities: Path, tmp_path: Path, run: Callable) -> None:
+    code, out, err = run("recordio", identities, tmp_path / "out", "--workers", 0)
+    assert (code, err) == (0, "") and "4 images of 2 identities" in out
+    assert (tmp_path / "out" / "identities.txt").read_text() == "03\n11\n"
+    assert run("check", tmp_path / "out", "--workers", 0).code == 0

@@ -5,6 +5,7 @@ import gzip
 import io
 import pickle
 import re
+import subprocess
 import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -233,3 +234,16 @@ def test_missing_and_malformed_files(table: Path, tmp_path: Path) -> None:
 def test_size(table: Path, images: list[bytes]) -> None:
     face = next(faces_of(source(table, size=16)))
     assert isinstance(face, Face) and face.jpeg != images[0]
+
+
+def test_command_in_a_pipe(table: Path, tmp_path: Path, run: Callable, contents: Callable) -> None:
+    table.write_bytes(table.read_bytes() + b"m.01\tcut")
+    with table.open("rb") as file:
+        command = [sys.executable, "-m", "data_prep", "msceleb1m", "-", tmp_path / "out", "--workers", "2"]
+        subprocess.run(command, stdin=file, check=True)
+    assert 'standard input line 5,"the line has 2 columns' in (tmp_path / "out" / "rejected.csv").read_text()
+    assert run("msceleb1m", table, tmp_path / "again", "--workers", 0).code == 0
+    different = {
+        name for name, data in contents(tmp_path / "out").items() if data != contents(tmp_path / "again")[name]
+    }
+    assert different == {"data_prep.json", "rejected.csv"}  # which name the source
