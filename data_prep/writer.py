@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from data_prep.gather import gather
 from data_prep.parts import Job, all_parts, alone, items_of, num_parts, unfinished
@@ -20,7 +21,7 @@ from data_prep.selection import Selection, select
 from data_prep.shards import ShardTask, ShardWriter, order_of, sha256_of
 from data_prep.sidecar import Sidecar, sidecar_path
 from data_prep.source import Source
-from lightning_face.data.manifest import MANIFEST_FILE, Manifest
+from lightning_face.data.manifest import INDEX_DTYPE, MANIFEST_FILE, Manifest, Shard
 from lightning_face.errors import DataError
 from lightning_face.files import write_atomically
 
@@ -93,9 +94,7 @@ def merge(out: Path, max_rejected: float, workers: int) -> Manifest:
         num_items = items_of(work, parts)
         selection = select(work, num_items, recipe)
         _tell_left_out(out, work, num_items, selection, recipe, max_rejected)
-        sidecars = _write_shards(out, work, selection, recipe, workers)
-        index = np.concatenate([sidecar.rows for sidecar in sidecars])
-        shards = [sidecar.shard for sidecar in sidecars]
+        shards, index = _write_shards(out, work, selection, recipe, workers)
         manifest = publish(out, shards, index, selection.identities, recipe.shuffle)
     clear_work(out)
     say(summary(out, manifest))
@@ -131,7 +130,10 @@ def _tell_left_out(
         say(f"left out {kinds.total():,} of {num_items:,} images; the reasons are in {path}")
 
 
-def _write_shards(out: Path, work: Path, selection: Selection, recipe: Recipe, workers: int) -> list[Sidecar]:
+def _write_shards(
+    out: Path, work: Path, selection: Selection, recipe: Recipe, workers: int
+) -> tuple[list[Shard], NDArray[np.void]]:
+    """The shards, and their rows of the index."""
     order, digest = order_of(len(selection.samples), recipe), sha256_of(selection)
     missing = [number for number in range(len(order)) if not _is_finished(out, work, number, digest)]
     if len(missing) < len(order):
@@ -139,7 +141,13 @@ def _write_shards(out: Path, work: Path, selection: Selection, recipe: Recipe, w
     tasks = (ShardTask(number, selection.samples[order[number]]) for number in missing)
     with progress(f"writing {out}", sum(len(order[number]) for number in missing)) as show:
         run_tasks(ShardWriter(out, work, digest), tasks, workers, show)
-    return [Sidecar.read(sidecar_path(work, number)) for number in range(len(order))]
+    shards, index, filled = list[Shard](), np.empty(len(selection.samples), INDEX_DTYPE), 0
+    for number in range(len(order)):
+        sidecar = Sidecar.read(sidecar_path(work, number))
+        shards.append(sidecar.shard)
+        index[filled : filled + len(sidecar.rows)] = sidecar.rows
+        filled += len(sidecar.rows)
+    return shards, index
 
 
 def _is_finished(out: Path, work: Path, number: int, selection_sha256: str) -> bool:
