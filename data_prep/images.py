@@ -81,6 +81,18 @@ def to_jpeg(data: bytes, size: int, quality: int) -> bytes:
     return encoded.getvalue()
 
 
+def thumbnail(data: bytes, size: int) -> NDArray[np.uint8]:
+    """A small picture of an image.
+
+    Returns:
+        (size, size, 3), RGB, of its largest centred square.
+
+    Raises:
+        RejectedImage: it cannot be decoded.
+    """
+    return np.asarray(ImageOps.fit(_decode(data), (size, size)))
+
+
 def _is_upright(data: bytes) -> bool:
     # Most crops carry no EXIF; looking for it costs less than Pillow's parser.
     if b"Exif\0\0" not in data:

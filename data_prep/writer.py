@@ -1,5 +1,6 @@
 """A source becomes a dataset in two passes; a run that was killed is continued where it stopped."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain, islice
@@ -93,8 +94,12 @@ def merge(out: Path, max_rejected: float, workers: int) -> Manifest:
     with _one_line(out), alone(work, *parts):
         num_items = items_of(work, parts)
         selection = select(work, num_items, recipe)
-        _tell_left_out(out, work, num_items, selection, recipe, max_rejected)
+        left_out = _tell_left_out(out, work, num_items, selection, recipe, max_rejected)
         shards, index = _write_shards(out, work, selection, recipe, workers)
+        # Matplotlib takes a moment to load.
+        from data_prep.report import write_report
+
+        write_report(out, work, num_items, selection, left_out)
         manifest = publish(out, shards, index, selection.identities, recipe.shuffle)
     clear_work(out)
     say(summary(out, manifest))
@@ -116,7 +121,8 @@ def _one_line(out: Path) -> Iterator[None]:
 
 def _tell_left_out(
     out: Path, work: Path, num_items: int, selection: Selection, recipe: Recipe, max_rejected: float
-) -> None:
+) -> Counter[str]:
+    """How many images are left out for which kind of reason."""
     kinds = write_rejected(out, work, num_items, selection.left_out, recipe)
     rejected, path = kinds.total() - len(selection.left_out), out / REJECTED_FILE
     if not len(selection.samples):
@@ -128,6 +134,7 @@ def _tell_left_out(
         )
     if kinds:
         say(f"left out {kinds.total():,} of {num_items:,} images; the reasons are in {path}")
+    return kinds
 
 
 def _write_shards(
