@@ -112,6 +112,18 @@ def _read(data: bytes) -> tuple[NDArray[np.uint8], bool]:
     return np.asarray(_decode(data)), False
 
 
+def thumbnail(data: bytes, size: int) -> NDArray[np.uint8]:
+    """A small picture of an image.
+
+    Returns:
+        (size, size, 3), RGB, of its largest centred square.
+
+    Raises:
+        RejectedImage: it cannot be decoded.
+    """
+    return np.asarray(ImageOps.fit(_decode(data), (size, size)))
+
+
 def _is_upright(data: bytes) -> bool:
     # Most crops carry no EXIF; looking for it costs less than Pillow's parser.
     if b"Exif\0\0" not in data:

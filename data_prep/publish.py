@@ -19,7 +19,7 @@ def publish(
     Raises:
         OSError: a file cannot be written.
     """
-    data = index.astype(INDEX_DTYPE).tobytes()
+    data = index.astype(INDEX_DTYPE, copy=False).tobytes()
     write_atomically(out / INDEX_FILE, data)
     write_atomically(out / IDENTITIES_FILE, identities_text(identities))
     manifest = Manifest(len(index), len(identities), shuffled, hashlib.sha256(data).hexdigest(), tuple(shards))

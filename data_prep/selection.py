@@ -19,9 +19,7 @@ SAMPLE_DTYPE = np.dtype(
 LEFT_OUT_DTYPE = np.dtype([("number", "<u4"), ("why", "u1"), ("detail", "<u4")])
 """A face that is left out, by its number in the source, and what `Why` needs to be told."""
 
-_GATHERED_DTYPE = np.dtype(
-    [("number", "<u4"), ("identity", "<u4"), ("offset", "<u8"), ("size", "<u4"), ("digest", "<u8", (2,))]
-)
+_GATHERED_DTYPE = np.dtype([("number", "<u4"), ("identity", "<u4"), ("offset", "<u8"), ("size", "<u4")])
 
 
 class Why(IntEnum):
@@ -60,13 +58,14 @@ def select(work: Path, num_items: int, recipe: Recipe) -> Selection:
     Raises:
         DataError: a chunk is lost.
     """
-    faces, names = _read(work, num_items)
-    why, detail = _left_out(faces, names, recipe)
+    faces, digest, names = _read(work, num_items)
+    why, detail = _left_out(faces, digest, names, recipe)
+    del digest
     out = np.flatnonzero(why)
     left_out = np.empty(len(out), LEFT_OUT_DTYPE)
     left_out["number"], left_out["why"], left_out["detail"] = faces["number"][out], why[out], detail[out]
     kept = faces[why == Why.KEPT]
-    del faces
+    del faces, why, detail
     identities, labels = _labels(kept["identity"], names)
     samples = np.empty(len(kept), SAMPLE_DTYPE)
     for column in ("number", "offset", "size"):
@@ -76,9 +75,9 @@ def select(work: Path, num_items: int, recipe: Recipe) -> Selection:
     return Selection(identities, samples, left_out)
 
 
-def _read(work: Path, num_items: int) -> tuple[NDArray[np.void], list[str]]:
-    """Columns of all gathered faces, and the names that their identities number."""
-    faces, filled = np.empty(num_items, _GATHERED_DTYPE), 0
+def _read(work: Path, num_items: int) -> tuple[NDArray[np.void], NDArray[np.uint64], list[str]]:
+    """Columns of all gathered faces, (2, N) digests of their bytes, and the names that their identities number."""
+    faces, digest, filled = np.empty(num_items, _GATHERED_DTYPE), np.empty((2, num_items), np.uint64), 0
     numbers: dict[str, int] = {}
     for chunk in spool.chunks_of(num_items):
         spooled = spool.read_spooled(work, chunk)
@@ -87,13 +86,14 @@ def _read(work: Path, num_items: int) -> tuple[NDArray[np.void], list[str]]:
         rows["number"] = chunk * spool.CHUNK_ITEMS + spooled.faces["place"]
         rows["identity"] = names[spooled.faces["identity"]]
         rows["offset"] = np.cumsum(spooled.faces["size"], dtype=np.uint64) - spooled.faces["size"]
-        rows["size"], rows["digest"] = spooled.faces["size"], spooled.faces["digest"]
+        rows["size"] = spooled.faces["size"]
+        digest[:, filled : filled + len(rows)] = spooled.faces["digest"].T
         filled += len(rows)
-    return faces[:filled], list(numbers)
+    return faces[:filled], digest[:, :filled], list(numbers)
 
 
 def _left_out(
-    faces: NDArray[np.void], names: Sequence[str], recipe: Recipe
+    faces: NDArray[np.void], digest: NDArray[np.uint64], names: Sequence[str], recipe: Recipe
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint32]]:
     """`Why`, and its detail, of each face."""
     why, detail = np.zeros(len(faces), np.uint8), np.zeros(len(faces), np.uint32)
@@ -101,9 +101,8 @@ def _left_out(
         return why, detail
     identity, excluded = faces["identity"], set(recipe.exclude)
     why[np.array([name in excluded for name in names], dtype=bool)[identity]] = Why.EXCLUDED
-    places = np.flatnonzero(why == Why.KEPT)
-    again, first = duplicates(faces["digest"][places])
-    why[places[again]], detail[places[again]] = Why.DUPLICATE, faces["number"][places[first]]
+    again, first = duplicates(digest, why == Why.KEPT)
+    why[again], detail[again] = Why.DUPLICATE, faces["number"][first]
     counts = np.bincount(identity[why == Why.KEPT], minlength=len(names)).astype(np.uint32)
     few = (why == Why.KEPT) & (counts < recipe.min_images)[identity]
     why[few], detail[few] = Why.TOO_FEW, counts[identity[few]]
@@ -112,19 +111,21 @@ def _left_out(
     return why, detail
 
 
-def duplicates(digest: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def duplicates(digest: NDArray[np.uint64], among: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Faces whose bytes came before, and for each the first one that has them.
 
     Args:
-        digest: (N, 2) of the bytes.
+        digest: (2, N) of the bytes.
+        among: (N,) which faces to look at.
 
     Returns:
         Places of the later faces and of the first ones, (D,) int64 each.
     """
-    order = np.lexsort((digest[:, 1], digest[:, 0]))  # stable: equal ones stay in the order of the source
+    order = np.lexsort(digest)  # stable: equal ones stay in the order of the source
+    order = order[among[order]]
     same = np.ones(max(len(order) - 1, 0), dtype=bool)
-    for column in range(2):
-        ordered = digest[order, column]
+    for column in digest:
+        ordered = column[order]
         same &= ordered[1:] == ordered[:-1]
     later = np.flatnonzero(same) + 1
     starts = np.flatnonzero(np.concatenate([[True], ~same]))

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -14,7 +15,7 @@ from data_prep.pool import Advance
 from data_prep.recipe import Recipe
 from data_prep.selection import Selection
 from data_prep.sidecar import Sidecar, sidecar_path
-from data_prep.spool import read_face
+from data_prep.spool import FaceReader
 from lightning_face.data.manifest import INDEX_DTYPE, Shard
 from lightning_face.errors import DataError
 from lightning_face.files import move_into_place
@@ -72,10 +73,10 @@ class ShardWriter:
         # A worker of a killed run may live a moment longer than its parent: no two share a temporary file.
         temporary = self.work / f"{name}.{os.getpid()}.tmp"
         try:
-            with temporary.open("wb") as file:
+            with temporary.open("wb") as file, closing(FaceReader(self.work)) as faces:
                 tar = _Tar(file, task.number)
                 for number, chunk, offset, size, label in task.samples.tolist():
-                    tar.add(f"{number:09d}", read_face(self.work, chunk, offset, size), label)
+                    tar.add(f"{number:09d}", faces.read(chunk, offset, size), label)
                     advance()
                 tar.write(tars.end_of_archive(tar.length))
             move_into_place(temporary, self.out / name)
@@ -105,5 +106,5 @@ class _Tar:
 
     def add(self, key: str, image: bytes, label: int) -> None:
         self.rows.append((self.number, self.length + tars.BLOCK, len(image), label))
-        for suffix, data in (("jpg", image), ("cls", str(label).encode())):
-            self.write(tars.header(f"{key}.{suffix}", len(data)) + data + tars.padding(len(data)))
+        members = (f"{key}.jpg", image), (f"{key}.cls", b"%d" % label)
+        self.write(b"".join(tars.header(name, len(data)) + data + tars.padding(len(data)) for name, data in members))

@@ -17,6 +17,8 @@ from lightning_face.files import write_atomically
 CHUNK_ITEMS = 1024
 """Items of a source that are gathered together: seconds of work to lose, some 20 MB of a stream to hand to a worker."""
 
+_MOST_OPEN = 500  # files of the spool; a process may usually have 1,024
+
 FACE_DTYPE = np.dtype([("place", "<u4"), ("identity", "<u4"), ("size", "<u4"), ("digest", "<u8", (2,))])
 """A gathered face: its item's place in the chunk, the line of its identity, number of bytes, and their BLAKE2b."""
 
@@ -85,24 +87,42 @@ def read_spooled(work: Path, chunk: int) -> Spooled:
         raise _damaged(work, spooled_path(work, chunk)) from error
 
 
-def read_face(work: Path, chunk: int, offset: int, size: int) -> bytes:
-    """Bytes of a gathered face.
+class FaceReader:
+    """Reads gathered faces from anywhere, with some files open at a time; close it.
 
-    Raises:
-        DataError: they are lost.
+    Args:
+        work: folder of unfinished work.
     """
-    path = faces_path(work, chunk)
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except OSError as error:
-        raise _damaged(work, path) from error
-    try:
-        data = os.pread(descriptor, size, offset)
-    finally:
-        os.close(descriptor)
-    if len(data) != size:
-        raise _damaged(work, path)
-    return data
+
+    def __init__(self, work: Path) -> None:
+        self._work, self._descriptors = work, dict[int, int]()
+
+    def read(self, chunk: int, offset: int, size: int) -> bytes:
+        """Bytes of a face.
+
+        Raises:
+            DataError: they are lost.
+        """
+        if chunk not in self._descriptors:
+            self._open(chunk)
+        data = os.pread(self._descriptors[chunk], size, offset)
+        if len(data) != size:
+            raise _damaged(self._work, faces_path(self._work, chunk))
+        return data
+
+    def close(self) -> None:
+        """Close all files."""
+        while self._descriptors:
+            os.close(self._descriptors.popitem()[1])
+
+    def _open(self, chunk: int) -> None:
+        if len(self._descriptors) == _MOST_OPEN:
+            self.close()
+        path = faces_path(self._work, chunk)
+        try:
+            self._descriptors[chunk] = os.open(path, os.O_RDONLY)
+        except OSError as error:
+            raise _damaged(self._work, path) from error
 
 
 def _damaged(work: Path, path: Path) -> DataError:

@@ -21,6 +21,7 @@ _OWNER = b"0000644\0" + b"0000000\0" * 2
 _TIME = b"%011o\0" % 0
 _NO_CHECKSUM = b" " * 8
 _REST = (b"0" + bytes(100) + b"ustar\0" + b"00" + bytes(64) + b"0000000\0" * 2).ljust(BLOCK - 156, b"\0")
+_REST_SUM = sum(_NO_CHECKSUM) + sum(_REST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ def header(name: str, size: int) -> bytes:
         size: of the member, bytes, under 8 GiB.
     """
     fields = name.encode("ascii").ljust(100, b"\0") + _OWNER + b"%011o\0" % size + _TIME
-    checksum = b"%06o\0 " % (sum(fields) + sum(_REST) + sum(_NO_CHECKSUM))
+    checksum = b"%06o\0 " % (sum(fields) + _REST_SUM)
     return fields + checksum + _REST
 
 

@@ -1,5 +1,6 @@
 """A source becomes a dataset in two passes; a run that was killed is continued where it stopped."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain, islice
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from data_prep.gather import gather
 from data_prep.parts import Job, all_parts, alone, items_of, num_parts, unfinished
@@ -20,7 +22,7 @@ from data_prep.selection import Selection, select
 from data_prep.shards import ShardTask, ShardWriter, order_of, sha256_of
 from data_prep.sidecar import Sidecar, sidecar_path
 from data_prep.source import Source
-from lightning_face.data.manifest import MANIFEST_FILE, Manifest
+from lightning_face.data.manifest import INDEX_DTYPE, MANIFEST_FILE, Manifest, Shard
 from lightning_face.errors import DataError
 from lightning_face.files import write_atomically
 
@@ -92,10 +94,12 @@ def merge(out: Path, max_rejected: float, workers: int) -> Manifest:
     with _one_line(out), alone(work, *parts):
         num_items = items_of(work, parts)
         selection = select(work, num_items, recipe)
-        _tell_left_out(out, work, num_items, selection, recipe, max_rejected)
-        sidecars = _write_shards(out, work, selection, recipe, workers)
-        index = np.concatenate([sidecar.rows for sidecar in sidecars])
-        shards = [sidecar.shard for sidecar in sidecars]
+        left_out = _tell_left_out(out, work, num_items, selection, recipe, max_rejected)
+        shards, index = _write_shards(out, work, selection, recipe, workers)
+        # Matplotlib takes a moment to load.
+        from data_prep.report import write_report
+
+        write_report(out, work, num_items, selection, left_out)
         manifest = publish(out, shards, index, selection.identities, recipe.shuffle)
     clear_work(out)
     say(summary(out, manifest))
@@ -117,7 +121,8 @@ def _one_line(out: Path) -> Iterator[None]:
 
 def _tell_left_out(
     out: Path, work: Path, num_items: int, selection: Selection, recipe: Recipe, max_rejected: float
-) -> None:
+) -> Counter[str]:
+    """How many images are left out for which kind of reason."""
     kinds = write_rejected(out, work, num_items, selection.left_out, recipe)
     rejected, path = kinds.total() - len(selection.left_out), out / REJECTED_FILE
     if not len(selection.samples):
@@ -129,9 +134,13 @@ def _tell_left_out(
         )
     if kinds:
         say(f"left out {kinds.total():,} of {num_items:,} images; the reasons are in {path}")
+    return kinds
 
 
-def _write_shards(out: Path, work: Path, selection: Selection, recipe: Recipe, workers: int) -> list[Sidecar]:
+def _write_shards(
+    out: Path, work: Path, selection: Selection, recipe: Recipe, workers: int
+) -> tuple[list[Shard], NDArray[np.void]]:
+    """The shards, and their rows of the index."""
     order, digest = order_of(len(selection.samples), recipe), sha256_of(selection)
     missing = [number for number in range(len(order)) if not _is_finished(out, work, number, digest)]
     if len(missing) < len(order):
@@ -139,7 +148,13 @@ def _write_shards(out: Path, work: Path, selection: Selection, recipe: Recipe, w
     tasks = (ShardTask(number, selection.samples[order[number]]) for number in missing)
     with progress(f"writing {out}", sum(len(order[number]) for number in missing)) as show:
         run_tasks(ShardWriter(out, work, digest), tasks, workers, show)
-    return [Sidecar.read(sidecar_path(work, number)) for number in range(len(order))]
+    shards, index, filled = list[Shard](), np.empty(len(selection.samples), INDEX_DTYPE), 0
+    for number in range(len(order)):
+        sidecar = Sidecar.read(sidecar_path(work, number))
+        shards.append(sidecar.shard)
+        index[filled : filled + len(sidecar.rows)] = sidecar.rows
+        filled += len(sidecar.rows)
+    return shards, index
 
 
 def _is_finished(out: Path, work: Path, number: int, selection_sha256: str) -> bool:

@@ -45,6 +45,7 @@ DOORS = {
         "PIL": {"data_prep.images"},
         # One draws, the other warps photographs; they share no line.
         "cv2": {"data_prep.alignment", "data_prep.rendering.canvas"},
+        "matplotlib": {"data_prep.report"},
         "rich": {"data_prep.progress"},
         # One decodes and checks, the other encodes what it draws; they share no line.
         "simplejpeg": {"data_prep.images", "data_prep.synthetic"},
