@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lightning_face.errors import DataError
 
-MAX_NAME_BYTES = 64
+MAX_NAME_BYTES = 128
 """Of a name of an image: every one takes the memory of the longest."""
 
 
@@ -40,8 +40,10 @@ class NameTable:
         Raises:
             DataError: a name is too long, or comes twice.
         """
-        if len(names_N) and np.strings.str_len(names_N).max() > MAX_NAME_BYTES:
+        longest = int(np.strings.str_len(names_N).max(initial=1))
+        if longest > MAX_NAME_BYTES:
             raise DataError(f"{path}: a name of an image is longer than {MAX_NAME_BYTES} bytes")
+        names_N = names_N.astype(f"S{longest}")
         order_N = np.argsort(names_N, kind="stable")
         names_N = names_N[order_N]
         twice = np.flatnonzero(names_N[1:] == names_N[:-1])

@@ -23,7 +23,7 @@ def read_places(path: Path, numbers: int) -> NameTable:
     """Where faces are: `loose_landmark_*.csv` (NAME_ID,P1X,P1Y,...,P5Y) or `loose_bb_*.csv` (NAME_ID,X,Y,W,H).
 
     Args:
-        path: of the table; 3 million landmarks take 400 MB.
+        path: of the table; 3 million landmarks take 200 MB.
         numbers: in a row, after the name.
 
     Returns:

@@ -207,7 +207,7 @@ def test_a_gzip_cut_short(table: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["m.01/0-FaceId-0.jpg\n", "m.01 5\n", "a/b c/d\n", f"{'m' * 70}/0.jpg 5\n", "a/b 5\na/b 6\n"]
+    "text", ["m.01/0-FaceId-0.jpg\n", "m.01 5\n", "a/b c/d\n", f"{'m' * 130}/0.jpg 5\n", "a/b 5\na/b 6\n"]
 )
 def test_malformed_clean_lists(table: Path, tmp_path: Path, text: str) -> None:
     (tmp_path / "clean.txt").write_text(text)

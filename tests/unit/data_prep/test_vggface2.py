@@ -181,7 +181,7 @@ def test_archives_that_are_none(tmp_path: Path) -> None:
         ("NAME_ID,X,Y,W,H\nn1/1,1,2,3\n", "expected lines of NAME_ID and 4 numbers"),
         ("NAME_ID,X,Y,W,H\nn1/1,1,2,3,x\n", "expected lines of NAME_ID and 4 numbers"),
         ("NAME_ID,X,Y,W,H\nn1/1,1,2,3,4\nn1/1,1,2,3,4\n", "has n1/1 twice"),
-        (f"NAME_ID,X,Y,W,H\n{'n' * 65},1,2,3,4\n", "longer than 64 bytes"),
+        (f"NAME_ID,X,Y,W,H\n{'n' * 129},1,2,3,4\n", "longer than 128 bytes"),
     ],
 )
 def test_malformed_tables(folder: Path, tmp_path: Path, text: str, expected: str) -> None:
