@@ -45,7 +45,7 @@ def read_clean_list(path: Path) -> CleanList:
         path: of the list; 5 million lines take 200 MB.
 
     Raises:
-        DataError: it cannot be read, is no such list, or has an image twice.
+        DataError: it cannot be read, is no such list, or gives an image two labels.
     """
     blocks, names, numbers = [np.array([], dtype="S1")], list[bytes](), array("i")
     first_images: dict[bytes, tuple[int, bytes]] = {}

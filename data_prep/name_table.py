@@ -38,7 +38,7 @@ class NameTable:
             values_NC: (N, C) numbers.
 
         Raises:
-            DataError: a name is too long, or comes twice.
+            DataError: a name is too long, or comes again with other numbers.
         """
         longest = int(np.strings.str_len(names_N).max(initial=1))
         if longest > MAX_NAME_BYTES:
@@ -46,10 +46,14 @@ class NameTable:
         names_N = names_N.astype(f"S{longest}")
         order_N = np.argsort(names_N, kind="stable")
         names_N = names_N[order_N]
-        twice = np.flatnonzero(names_N[1:] == names_N[:-1])
-        if len(twice):
-            raise DataError(f"{path} has {names_N[twice[0]].decode(errors='replace')} twice; remove one")
-        return NameTable(names_N, values_NC[order_N])
+        values_NC = values_NC[order_N]
+        comes_again_N = names_N[1:] == names_N[:-1]
+        conflicts = np.flatnonzero(comes_again_N & (values_NC[1:] != values_NC[:-1]).any(axis=1))
+        if len(conflicts):
+            name = names_N[conflicts[0]].decode(errors="replace")
+            raise DataError(f"{path} says two things of {name}; remove one of the lines")
+        is_first_N = np.append(True, ~comes_again_N)[: len(names_N)]
+        return NameTable(names_N[is_first_N], values_NC[is_first_N])
 
     def find(self, name: bytes) -> NDArray[Any] | None:
         """The (C,) numbers of a name, or None for one that is not there."""

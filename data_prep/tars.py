@@ -95,16 +95,7 @@ def scan(path: Path, data: _Readable, length: int = sys.maxsize) -> Iterator[Mem
         ValueError: a number in a header is none.
     """
     position, name, size = 0, "", -1
-    while True:
-        position = min(position, length)
-        data.seek(position)
-        block = data.read(BLOCK)
-        if block == _END:
-            return
-        if len(block) < BLOCK:
-            end = position + len(block)
-            raise DataError(f"{path} is truncated: no end mark up to byte {end}; copy or make it again")
-        _check_header(path, position, block)
+    while block := _header_at(path, data, min(position, length)):
         kind = block[156:157]
         # A long name or large size comes in a header of its own, before the member's.
         name, size = name or _name(block), size if size >= 0 else _number(block[124:136])
@@ -123,6 +114,19 @@ def scan(path: Path, data: _Readable, length: int = sys.maxsize) -> Iterator[Mem
             if kind in _FILE_TYPES:
                 yield Member(name, start, size)
             name, size = "", -1
+
+
+def _header_at(path: Path, data: _Readable, position: int) -> bytes | None:
+    """The header at a byte; None at the mark of the end."""
+    data.seek(position)
+    block = data.read(BLOCK)
+    if block == _END:
+        return None
+    if len(block) < BLOCK:
+        end = position + len(block)
+        raise DataError(f"{path} is truncated: no end mark up to byte {end}; copy or make it again")
+    _check_header(path, position, block)
+    return block
 
 
 def _check_header(path: Path, position: int, block: bytes) -> None:

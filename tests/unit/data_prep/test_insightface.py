@@ -1,5 +1,6 @@
 """insightface's training sets: records written by hand, in all the forms that the sets have."""
 
+import contextlib
 import pickle
 import struct
 from collections.abc import Callable, Sequence
@@ -133,6 +134,20 @@ def test_a_byte_changed_within_is_met_when_it_is_read(identities: Path) -> None:
     for place in places[1:3]:
         with pytest.raises(RejectedImage, match=f"no record begins at byte {place.offset}"):
             InsightfaceSet(identities, 0, 95).make(place)
+
+
+@given(draw=st.data())
+def test_bytes_changed_at_random_raise_nothing_else(
+    draw: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    records = bytearray(b"".join(map(record, [pack(1, b"first"), pack([2, 3], struct.pack("<I", MAGIC) * 3)])))
+    for at in draw.draw(st.lists(st.integers(0, len(records) - 1), min_size=1, max_size=4)):
+        records[at] = draw.draw(st.integers(0, 255))
+    path = tmp_path_factory.mktemp("records") / "train.rec"
+    path.write_bytes(records)
+    for offset in (0, len(record(pack(1, b"first")))):
+        with contextlib.suppress(RejectedImage):
+            recordio.read_record(path, offset)
 
 
 @pytest.mark.parametrize("left", [0, 5, -3, 0.5])

@@ -126,7 +126,7 @@ def test_labels_of_one_mid_and_labels_that_are_mids(table: Path, tmp_path: Path)
 def test_a_long_clean_list(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("data_prep.msceleb1m_lists._ROWS_AT_A_TIME", 7)
     images = [f"m.{number:03d}/{number}-FaceId-0.jpg {number}\n" for number in range(100)]
-    (tmp_path / "clean.txt").write_text("".join(images) + "m.03/7-FaceId-0.jpg 3\n")
+    (tmp_path / "clean.txt").write_text("".join(images) + 2 * "m.03/7-FaceId-0.jpg 3\n")
     assert [item.identity for item in source(table, tmp_path / "clean.txt").items()] == ["m.003"]
 
 
@@ -211,7 +211,9 @@ def test_a_gzip_cut_short(table: Path, tmp_path: Path) -> None:
 )
 def test_malformed_clean_lists(table: Path, tmp_path: Path, text: str) -> None:
     (tmp_path / "clean.txt").write_text(text)
-    with pytest.raises(DataError, match=r"clean.txt (line 1: expected MID/IMAGE.jpg and a label|has a/b twice)"):
+    with pytest.raises(
+        DataError, match=r"clean.txt (line 1: expected MID/IMAGE.jpg and a label|says two things of a/b)"
+    ):
         list(source(table, tmp_path / "clean.txt").items())
 
 

@@ -180,7 +180,7 @@ def test_archives_that_are_none(tmp_path: Path) -> None:
         ("", "is empty"),
         ("NAME_ID,X,Y,W,H\nn1/1,1,2,3\n", "expected lines of NAME_ID and 4 numbers"),
         ("NAME_ID,X,Y,W,H\nn1/1,1,2,3,x\n", "expected lines of NAME_ID and 4 numbers"),
-        ("NAME_ID,X,Y,W,H\nn1/1,1,2,3,4\nn1/1,1,2,3,4\n", "has n1/1 twice"),
+        ("NAME_ID,X,Y,W,H\nn1/1,1,2,3,4\nn1/1,1,2,3,5\n", "says two things of n1/1"),
         (f"NAME_ID,X,Y,W,H\n{'n' * 129},1,2,3,4\n", "longer than 128 bytes"),
     ],
 )
