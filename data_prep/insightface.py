@@ -59,8 +59,7 @@ class InsightfaceSet:
         images_N2 = index_N2[self._is_image(index_N2)]
         if not len(images_N2):
             raise DataError(f"{self._records} holds no images, going by the first record; copy or download it again")
-        # Said here rather than by each worker.
-        assert self._num_classes
+        _ = self._num_classes  # read here, so that what is wrong with it is not said by each worker
         for key, offset in images_N2:
             yield RecordPlace(int(key), int(offset))
 
@@ -71,7 +70,7 @@ class InsightfaceSet:
             RejectedImage: the record or its image is damaged, or its label none of the set's.
         """
         labels_L, image = read_record(self._records, item.offset)
-        label, last = float(labels_L[0]), self._num_classes - 1
+        label, last = labels_L.item(0), self._num_classes - 1
         if not (0 <= label <= last and label.is_integer()):
             raise RejectedImage(f"label {label:g} is none of 0 to {last}, which `property` tells of")
         return Face(f"{int(label):0{len(str(last))}}", to_jpeg(image, self.size, self.quality))
@@ -105,15 +104,15 @@ class InsightfaceSet:
             raise DataError(f"{self._property} line 1: expected CLASSES,HEIGHT,WIDTH, found {','.join(fields)[:80]!r}")
         return num_classes
 
-    @property
+    @cached_property
     def _records(self) -> Path:
         return self.folder / "train.rec"
 
-    @property
+    @cached_property
     def _index(self) -> Path:
         return self.folder / "train.idx"
 
-    @property
+    @cached_property
     def _property(self) -> Path:
         return self.folder / "property"
 
