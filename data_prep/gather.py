@@ -11,10 +11,11 @@ from typing import BinaryIO, Generic, TypeVar
 import numpy as np
 
 from data_prep import spool
-from data_prep.images import RejectedImage
+from data_prep.images import RejectedImage, perceptual_hash
 from data_prep.parts import Part
 from data_prep.pool import Advance, run_tasks
 from data_prep.progress import progress, say
+from data_prep.recipe import Recipe
 from data_prep.source import Face, Source
 from data_prep.spool import FACE_DTYPE, Spooled, faces_path, sha256_of_items, spooled_path
 from lightning_face.errors import ConfigError, DataError
@@ -31,7 +32,7 @@ class Chunk(Generic[Item]):
     items: Sequence[Item]
 
 
-def gather(work: Path, source: Source[Item], items: Iterator[Item], part: Part, *, keep_all: bool, workers: int) -> int:
+def gather(work: Path, source: Source[Item], items: Iterator[Item], part: Part, recipe: Recipe, workers: int) -> int:
     """Spool the faces of a part that are not spooled yet. Memory does not grow with the number of items.
 
     Args:
@@ -39,7 +40,7 @@ def gather(work: Path, source: Source[Item], items: Iterator[Item], part: Part, 
         source: makes faces.
         items: of the source, from the first on.
         part: whose chunks to gather.
-        keep_all: an unusable image is an error.
+        recipe: says whether unusable images are left out, and faces hashed.
         workers: processes.
 
     Returns:
@@ -47,7 +48,7 @@ def gather(work: Path, source: Source[Item], items: Iterator[Item], part: Part, 
 
     Raises:
         ConfigError: the source has changed since a chunk was spooled.
-        DataError: the source cannot be read, the spool cannot be written, or `keep_all` and an image is unusable.
+        DataError: the source cannot be read, the spool cannot be written, or an image is unusable where all are kept.
     """
     num_items = num_there = 0
     with progress(f"gathering {work.parent}", _num_items_of(part, length_hint(source)) or None) as show:
@@ -64,7 +65,7 @@ def gather(work: Path, source: Source[Item], items: Iterator[Item], part: Part, 
                 else:
                     yield chunk
 
-        run_tasks(Gatherer(work, source, keep_all), missing(), workers, show)
+        run_tasks(Gatherer(work, source, recipe), missing(), workers, show)
     if num_there:
         say(f"{work.parent}: chunks of images that were gathered already: {num_there:,}")
     return num_items
@@ -103,12 +104,12 @@ class Gatherer(Generic[Item]):
     Args:
         work: folder of unfinished work.
         source: makes faces of items.
-        keep_all: an unusable image is an error.
+        recipe: says whether unusable images are left out, and faces hashed.
     """
 
     work: Path
     source: Source[Item]
-    keep_all: bool
+    recipe: Recipe
 
     def __call__(self, chunk: Chunk[Item], advance: Advance) -> None:
         """Write a chunk's faces, then what is known of them.
@@ -134,14 +135,15 @@ class Gatherer(Generic[Item]):
         for place, item in enumerate(items):
             try:
                 identity, jpeg = self._make(item)
+                perceptual = 0 if self.recipe.near_duplicates is None else perceptual_hash(jpeg)
             except RejectedImage as reason:
-                if self.keep_all:
+                if self.recipe.keep_all:
                     raise DataError(f"{item}: {reason}; a verification set needs every image") from reason
                 rejected[place] = str(reason)
             else:
                 file.write(jpeg)
                 line = identities.setdefault(identity, len(identities))
-                faces.append((place, line, len(jpeg), spool.digest_of(jpeg)))
+                faces.append((place, line, len(jpeg), spool.digest_of(jpeg), perceptual))
             advance()
         return Spooled(
             sha256_of_items(items), [str(item) for item in items], list(identities),

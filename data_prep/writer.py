@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.gather import gather
+from data_prep.near_duplicates import NEAR_DUPLICATES_FILE, write_near_duplicates
 from data_prep.parts import Job, all_parts, alone, items_of, num_parts, unfinished
 from data_prep.pool import run_tasks
 from data_prep.progress import progress, say
@@ -64,7 +65,7 @@ def write_dataset(
         for name, data in (files or {}).items():
             write_atomically(out / name, data)
         if unfinished(work, [part]):
-            part.finish(work, gather(work, source, items, part, keep_all=recipe.keep_all, workers=job.workers))
+            part.finish(work, gather(work, source, items, part, recipe, job.workers))
     if part.of == 1:
         return merge(out, job.max_rejected, job.workers)
     left = ", ".join(map(str, unfinished(work, all_parts(part.of))))
@@ -96,6 +97,9 @@ def merge(out: Path, max_rejected: float, workers: int) -> Manifest:
         selection = select(work, num_items, recipe)
         left_out = _tell_left_out(out, work, num_items, selection, recipe, max_rejected)
         shards, index = _write_shards(out, work, selection, recipe, workers)
+        if recipe.near_duplicates is not None:
+            num_pairs = write_near_duplicates(out, work, num_items, selection, recipe.near_duplicates)
+            say(f"pairs of images that look almost the same, all kept: {num_pairs:,}, in {out / NEAR_DUPLICATES_FILE}")
         # Matplotlib takes a moment to load.
         from data_prep.report import write_report
 

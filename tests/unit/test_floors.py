@@ -44,6 +44,7 @@ DOORS = {
     "data_prep": {
         "PIL": {"data_prep.images"},
         "cv2": {"data_prep.rendering.canvas"},
+        "imagehash": {"data_prep.images"},
         "matplotlib": {"data_prep.report"},
         "rich": {"data_prep.progress"},
         # One decodes and checks, the other encodes what it draws; they share no line.
