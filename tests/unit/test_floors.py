@@ -165,6 +165,8 @@ def test_one_place_asks_for_rank_and_world_size() -> None:
     [
         ("lightning_face.losses", "pytorch_lightning"),
         ("data_prep.__main__", "torch"),
+        ("data_prep.__main__", "matplotlib"),
+        ("data_prep.__main__", "imagehash"),
     ],
 )
 def test_import_stays_light(module: str, unwanted: str) -> None:
