@@ -117,6 +117,11 @@ def add_source(parser: Parser) -> None:
     add_number(group, "--max-identities", at_least(1), None, text)
     add_file(group, "--exclude", "leave out the identities named here, a line each: those of the test sets, say")
     add_max_rejected(group)
+    add_number(
+        group, "--near-duplicates", at_least(0, 16), None,
+        "keep, but list in near_duplicates.csv, pairs of images of one identity whose perceptual hashes differ in N of"
+        " 64 bits or fewer; of aligned faces, 2 finds copies, and 8 mostly different pictures (without: do not look)",
+    )  # fmt: skip
     group = parser.add_argument_group("order and work")
     add_number(group, "--seed", at_least(0), 0, "of the order in which images are spread over the shards")
     group.add_argument(
@@ -132,7 +137,8 @@ def with_recipe(make: Callable[..., object]) -> Callable[..., object]:
     def call(**options: Any) -> object:  # passed on, checked by the parser
         exclude: Path | None = options.pop("exclude")
         excluded = tuple(sorted({line.strip() for line in read_lines(exclude)})) if exclude else ()
-        recipe = {name: options.pop(name) for name in ("min_images", "max_identities", "seed", "shard_samples")}
+        names = ("min_images", "max_identities", "near_duplicates", "seed", "shard_samples")
+        recipe = {name: options.pop(name) for name in names}
         job = Job(**{name: options.pop(name) for name in ("part", "max_rejected", "workers")})
         return make(**options, recipe=Recipe(**recipe, exclude=excluded), job=job)
 

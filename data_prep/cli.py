@@ -17,10 +17,10 @@ from data_prep.arguments import (
 )
 from data_prep.check import check
 from data_prep.index import make_index
+from data_prep.merge import merge
 from data_prep.pairs import make_pairs
 from data_prep.source_commands import KEEP_SIZE, QUALITY_IF_ENCODED, SOURCES
 from data_prep.verification_bin import make_bin
-from data_prep.writer import merge
 
 EXAMPLES = """examples:
   python -m data_prep synthetic data/synthetic

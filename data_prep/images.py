@@ -124,6 +124,18 @@ def thumbnail(data: bytes, size: int) -> NDArray[np.uint8]:
     return np.asarray(ImageOps.fit(_decode(data), (size, size)))
 
 
+def perceptual_hash(data: bytes) -> int:
+    """64 bits of an image's lowest frequencies (pHash): images that look the same differ in few of them.
+
+    Raises:
+        RejectedImage: it cannot be decoded.
+    """
+    # It brings scipy, which takes a moment to load, and few ask for hashes.
+    import imagehash
+
+    return int.from_bytes(np.packbits(imagehash.phash(_decode(data)).hash).tobytes())
+
+
 def _is_upright(data: bytes) -> bool:
     # Most crops carry no EXIF; looking for it costs less than Pillow's parser.
     if b"Exif\0\0" not in data:

@@ -113,7 +113,8 @@ def items_of(work: Path, parts: Sequence[Part]) -> int:
     missing = unfinished(work, parts)
     if missing:
         names = ", ".join(map(str, missing))
-        raise DataError(f"{work.parent}: not gathered yet: part(s) {names}; give the command --part {missing[0]}")
+        command = "the same command again" if missing == [WHOLE] else f"the command with --part {missing[0]}"
+        raise DataError(f"{work.parent}: not gathered yet: part(s) {names}; give {command}")
     counts = [int(json.loads(part.finished_path(work).read_text())["items"]) for part in parts]
     for part, count in zip(parts, counts, strict=True):
         if count != counts[0]:

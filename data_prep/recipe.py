@@ -16,6 +16,8 @@ class Recipe:
     Args:
         min_images: identities with fewer images are left out: unusable, excluded and duplicate ones do not count.
         max_identities: keep those with the most images, of equal ones the first by name; None keeps all.
+        near_duplicates: pairs of images of an identity whose perceptual hashes differ in so many of 64 bits at most are
+            listed; None lists none.
         exclude: names of identities to leave out.
         seed: of the order of the samples.
         shard_samples: images in a shard, at most.
@@ -26,6 +28,7 @@ class Recipe:
 
     min_images: int = 1
     max_identities: int | None = None
+    near_duplicates: int | None = None
     exclude: tuple[str, ...] = ()
     seed: int = 0
     shard_samples: int = DEFAULT_SHARD_SAMPLES

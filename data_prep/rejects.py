@@ -3,7 +3,6 @@
 import csv
 from collections import Counter
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +14,6 @@ from data_prep.selection import Why
 from lightning_face.files import move_into_place
 
 REJECTED_FILE = "rejected.csv"
-
-_CHUNKS_AT_HAND = 64  # to find what an image is a duplicate of; mostly one of the same identity, a few chunks away
 
 
 def write_rejected(out: Path, work: Path, num_items: int, left_out: NDArray[np.void], recipe: Recipe) -> Counter[str]:
@@ -49,12 +46,7 @@ def write_rejected(out: Path, work: Path, num_items: int, left_out: NDArray[np.v
 
 def _lines(work: Path, num_items: int, left_out: NDArray[np.void], recipe: Recipe) -> Iterator[tuple[str, str, str]]:
     """What the user knows an image by, the kind of its reason, and the reason."""
-    at_hand = lru_cache(_CHUNKS_AT_HAND)(lambda chunk: spool.read_spooled(work, chunk).items)
-
-    def source_of(number: int) -> str:
-        chunk, place = divmod(number, spool.CHUNK_ITEMS)
-        return at_hand(chunk)[place]
-
+    sources = spool.SourceNames(work)
     for chunk in spool.chunks_of(num_items):
         start = chunk * spool.CHUNK_ITEMS
         spooled = spool.read_spooled(work, chunk)
@@ -62,7 +54,7 @@ def _lines(work: Path, num_items: int, left_out: NDArray[np.void], recipe: Recip
         begin, end = np.searchsorted(left_out["number"], [start, start + spool.CHUNK_ITEMS])
         for number, why, detail in left_out[begin:end].tolist():
             if why == Why.DUPLICATE:
-                reasons[number - start] = ("duplicate", f"duplicate of {source_of(detail)}")
+                reasons[number - start] = ("duplicate", f"duplicate of {sources[detail]}")
             elif why == Why.EXCLUDED:
                 reasons[number - start] = ("excluded identity",) * 2
             elif why == Why.TOO_FEW:

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,14 @@ from lightning_face.files import write_atomically
 CHUNK_ITEMS = 1024
 """Items of a source that are gathered together: seconds of work to lose, some 20 MB of a stream to hand to a worker."""
 
+_CHUNKS_AT_HAND = 64
 _MOST_OPEN = 500  # files of the spool; a process may usually have 1,024
 
-FACE_DTYPE = np.dtype([("place", "<u4"), ("identity", "<u4"), ("size", "<u4"), ("digest", "<u8", (2,))])
-"""A gathered face: its item's place in the chunk, the line of its identity, number of bytes, and their BLAKE2b."""
+FACE_DTYPE = np.dtype(
+    [("place", "<u4"), ("identity", "<u4"), ("size", "<u4"), ("digest", "<u8", (2,)), ("perceptual", "<u8")]
+)
+"""A gathered face: its item's place in the chunk, the line of its identity, number of bytes, their BLAKE2b, and its
+perceptual hash, 0 unless it was asked for."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +128,17 @@ class FaceReader:
             self._descriptors[chunk] = os.open(path, os.O_RDONLY)
         except OSError as error:
             raise _damaged(self._work, path) from error
+
+
+class SourceNames:
+    """What the user knows an item by, from its number; some chunks are kept at hand, since neighbours are asked for."""
+
+    def __init__(self, work: Path) -> None:
+        self._of_chunk = lru_cache(_CHUNKS_AT_HAND)(lambda chunk: read_spooled(work, chunk).items)
+
+    def __getitem__(self, number: int) -> str:
+        chunk, place = divmod(number, CHUNK_ITEMS)
+        return self._of_chunk(chunk)[place]
 
 
 def _damaged(work: Path, path: Path) -> DataError:

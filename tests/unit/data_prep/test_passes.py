@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from data_prep import spool
 from data_prep.images import RejectedImage
+from data_prep.merge import merge
 from data_prep.parts import Part
 from data_prep.recipe import Recipe
 from data_prep.source import Face
-from data_prep.writer import merge
 from lightning_face.errors import ConfigError, DataError
 from tests.disk import full_disk
 from tests.unit.data_prep.plain import Plain, PlainItem, plain, write
@@ -88,7 +88,7 @@ def test_parts_in_any_order_killed_at_any_time(
 
 DRIVER = """
 import os, signal, sys
-from data_prep import gather, shards, spool
+from data_prep import gatherer, shards, spool
 from data_prep.__main__ import main
 
 spool.CHUNK_ITEMS = 4
@@ -100,7 +100,7 @@ def orphaned(move):
         move(temporary, path)
     return call
 
-gather.move_into_place = orphaned(gather.move_into_place)
+gatherer.move_into_place = orphaned(gatherer.move_into_place)
 shards.move_into_place = orphaned(shards.move_into_place)
 if __name__ == "__main__":
     main(sys.argv[1:-1])
@@ -161,7 +161,7 @@ def test_a_part_says_what_is_left(capsys: pytest.CaptureFixture[str], gathered: 
 
 
 def test_merge_wants_all_parts_and_no_other_number_of_them(gathered: Path, source: Plain, fails: Callable) -> None:
-    assert "not gathered yet: part(s) 2/3; give the command --part 2/3" in fails("merge", gathered)
+    assert "not gathered yet: part(s) 2/3; give the command with --part 2/3" in fails("merge", gathered)
     with pytest.raises(ConfigError, match=r"was begun in 3 part\(s\), not 2"):
         write(gathered, source, RECIPE, Part(1, 2))
     with pytest.raises(ConfigError, match=r"was begun in 3 part\(s\), not 1; give --part 1/3"):
@@ -190,8 +190,9 @@ def spooling(out: Path, part: Part):
     return alone(out / ".unfinished", part)
 
 
-def test_a_changed_source_is_noticed(source: Plain, tmp_path: Path) -> None:
+def test_a_changed_source_is_noticed(source: Plain, tmp_path: Path, fails: Callable) -> None:
     assert killed(lambda: write(tmp_path / "out", source, RECIPE), at=12)
+    assert "not gathered yet: part(s) 1/1; give the same command again" in fails("merge", tmp_path / "out")
     changed = list(source.planned)
     changed[1] = changed[1]._replace(jpeg=b"other")
     with pytest.raises(ConfigError, match=r"held other images \(there, Bo/0 and on; now, Bo/0\); remove"):

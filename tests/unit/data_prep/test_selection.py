@@ -69,7 +69,7 @@ def test_selection_equals_loops(faces: list, exclude: tuple, min_images: int, ma
         patch.setattr(spool, "_MOST_OPEN", 2)
         patch.setattr("lightning_face.files.flush", lambda path: None)
         out = Path(folder)
-        assert gather(out, source, source.items(), WHOLE, keep_all=False, workers=0) == len(faces)
+        assert gather(out, source, source.items(), WHOLE, recipe, 0) == len(faces)
         selection = select(out, len(faces), recipe)
         kinds = write_rejected(out, out, len(faces), selection.left_out, recipe)
         kept, reasons = chosen_by_loops(source, recipe)
