@@ -53,7 +53,7 @@ class ImageList:
         Raises:
             DataError: the list or the folder cannot be read.
         """
-        if not self.root.is_dir():
+        if not os.path.isdir(self.root):
             raise DataError(
                 f"{self.root} is missing or no folder; --root is the folder that paths in {self.file} begin in"
             )
@@ -115,7 +115,7 @@ def make_lists(
     return write_dataset(
         out, ImageList(file, folder, size, quality), recipe, job,
         options={
-            "command": "lists", "source": fingerprint(file), "root": str(folder.resolve()), "size": size,
+            "command": "lists", "source": fingerprint(file), "root": os.path.realpath(folder), "size": size,
             "quality": quality,
         },
     )  # fmt: skip

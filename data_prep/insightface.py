@@ -1,5 +1,6 @@
 """`recordio`: the training sets of insightface (MS1MV2, MS1MV3, Glint360K, WebFace): `train.rec` and its companions."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -53,7 +54,7 @@ class InsightfaceSet:
             DataError: a file is missing or not what it should be, or the index is not that of the records.
         """
         for path in (self._records, self._index, self._property):
-            if not path.is_file():
+            if not os.path.isfile(path):
                 raise DataError(f"{path} is missing; the folder must hold train.rec, train.idx and property")
         index_N2 = read_index(self._index)
         images_N2 = index_N2[self._is_image(index_N2)]
@@ -126,5 +127,5 @@ def make_recordio(source: Path, out: Path, *, size: int, quality: int, recipe: R
     """
     return write_dataset(
         out, InsightfaceSet(source, size, quality), recipe, job,
-        options={"command": "recordio", "source": str(source.resolve()), "size": size, "quality": quality},
+        options={"command": "recordio", "source": os.path.realpath(source), "size": size, "quality": quality},
     )  # fmt: skip

@@ -28,7 +28,7 @@ def must_lie_apart(source: Path, out: Path) -> None:
     Raises:
         ConfigError: `out` lies in `source`.
     """
-    if out.resolve().is_relative_to(source.resolve()):
+    if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(source)):
         raise ConfigError(f"{out} lies in {source}, where it would be taken for an identity; choose another place")
 
 

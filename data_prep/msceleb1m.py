@@ -8,6 +8,7 @@ Source: Guo et al., MS-Celeb-1M: A dataset and benchmark for large-scale face re
 import base64
 import binascii
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,7 +129,7 @@ def make_msceleb1m(
     return write_dataset(
         out, MsCeleb1M(table, clean_list, names, size, quality), recipe, job,
         options={
-            "command": "msceleb1m", "source": str(table if table == STANDARD_INPUT else table.resolve()),
+            "command": "msceleb1m", "source": "-" if table == STANDARD_INPUT else os.path.realpath(table),
             "clean_list": fingerprint(clean_list), "names": fingerprint(names), "size": size, "quality": quality,
         },
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 import gzip
 import itertools
+import os
 import sys
 import zlib
 from collections.abc import Iterator
@@ -35,7 +36,7 @@ def read_lines_of(source: Path) -> Iterator[Line]:
         source: a file, a folder of *.tsv and *.tsv.gz (in the order of their names), or `-` for standard input.
 
     Raises:
-        DataError: it is missing, unreadable, empty or cut short.
+        DataError: it is missing, unreadable or cut short.
     """
     if source == STANDARD_INPUT:
         yield from _read("standard input", sys.stdin.buffer)
@@ -50,9 +51,12 @@ def read_lines_of(source: Path) -> Iterator[Line]:
 
 
 def _files(source: Path) -> list[Path]:
-    if not source.is_dir():
+    if not os.path.isdir(source):
         return [source]
-    files = sorted(path for path in source.iterdir() if path.name.endswith(_SUFFIXES) and path.is_file())
+    try:
+        files = sorted(path for path in source.iterdir() if path.name.endswith(_SUFFIXES) and path.is_file())
+    except OSError as error:
+        raise DataError(f"cannot read {source}: {error.strerror}") from error
     if not files:
         raise DataError(
             f"{source} holds no {' or '.join('*' + suffix for suffix in _SUFFIXES)}; give a file or its folder"

@@ -112,7 +112,7 @@ class VGGFace2:
 
     def _images(self) -> Iterator[tuple[str, str, int, bytes | None]]:
         """Folder, path, length and, from an archive, bytes."""
-        if self.source.is_dir():
+        if os.path.isdir(self.source):
             for file in all_images(self.source):
                 yield file.identity, file.path, file.bytes, None
         else:
@@ -141,7 +141,7 @@ def make_vggface2(
     return write_dataset(
         out, VGGFace2(source, landmarks, boxes, margin, image_list, names, size, quality), recipe, job,
         options={
-            "command": "vggface2", "source": str(source.resolve()), "landmarks": fingerprint(landmarks),
+            "command": "vggface2", "source": os.path.realpath(source), "landmarks": fingerprint(landmarks),
             "boxes": fingerprint(boxes), "margin": margin, "image_list": fingerprint(image_list),
             "names": fingerprint(names), "size": size, "quality": quality,
         },

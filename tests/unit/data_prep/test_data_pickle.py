@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_prep.data_pickle import read_data_pickle
@@ -18,7 +18,8 @@ leaves = st.binary(max_size=300) | st.booleans() | st.integers(-(2**31), 2**31 -
 protocols = st.integers(2, pickle.HIGHEST_PROTOCOL)
 
 
-@given(st.recursive(leaves, lambda inner: st.lists(inner) | st.lists(inner).map(tuple)), protocols)
+@settings(max_examples=50)
+@given(st.recursive(leaves, lambda inner: st.lists(inner) | st.lists(inner).map(tuple), max_leaves=20), protocols)
 def test_what_was_written_comes_back(value: Any, protocol: int) -> None:
     again = read_data_pickle(pickle.dumps(value, protocol))
     assert again == value and type(again) is type(value)

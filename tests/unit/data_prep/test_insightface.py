@@ -193,6 +193,12 @@ def test_missing_files(identities: Path, name: str) -> None:
         next(InsightfaceSet(identities, 0, 95).items())
 
 
+def test_a_folder_that_is_none(tmp_path: Path, fails: Callable) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    for name in ("loop", "x" * 300, "missing"):
+        assert "train.rec is missing" in fails("recordio", tmp_path / name, tmp_path / "out")
+
+
 def test_a_set_without_images(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no images"):
         next(InsightfaceSet(write(tmp_path / "set", [pack([1, 2]), pack([1, 1])]), 0, 95).items())

@@ -217,10 +217,13 @@ def test_malformed_clean_lists(table: Path, tmp_path: Path, text: str) -> None:
         list(source(table, tmp_path / "clean.txt").items())
 
 
-def test_missing_and_malformed_files(table: Path, tmp_path: Path) -> None:
+def test_missing_and_malformed_files(table: Path, tmp_path: Path, fails: Callable) -> None:
     (tmp_path / "names.tsv").write_text('m.01 "Al"@en\n')
     with pytest.raises(DataError, match=r"names.tsv line 1: expected MID<tab>"):
         list(source(table, names=tmp_path / "names.tsv").items())
+    (tmp_path / "loop.tsv").symlink_to("loop.tsv")
+    for name in ("loop.tsv", "x" * 300):
+        assert f"cannot read {tmp_path / name}: " in fails("msceleb1m", tmp_path / name, tmp_path / "out")
     for missing in (
         source(tmp_path / "no.tsv"),
         source(table, tmp_path / "no.txt"),
@@ -241,7 +244,7 @@ def test_size(table: Path, images: list[bytes]) -> None:
 def test_command_in_a_pipe(table: Path, tmp_path: Path, run: Callable, contents: Callable) -> None:
     table.write_bytes(table.read_bytes() + b"m.01\tcut")
     with table.open("rb") as file:
-        command = [sys.executable, "-m", "data_prep", "msceleb1m", "-", tmp_path / "out", "--workers", "2"]
+        command = [sys.executable, "-m", "data_prep", "msceleb1m", "-", tmp_path / "out", "--workers", "0"]
         subprocess.run(command, stdin=file, check=True)
     assert 'standard input line 5,"the line has 2 columns' in (tmp_path / "out" / "rejected.csv").read_text()
     assert run("msceleb1m", table, tmp_path / "again", "--workers", 0).code == 0

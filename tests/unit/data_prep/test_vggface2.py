@@ -167,7 +167,8 @@ def test_archives_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "text.tar.gz").write_bytes(gzip.compress(b"hello" * 1000))
     (tmp_path / "broken.tar.gz").write_bytes(gzip.compress(b"hello" * 1000)[:10] + bytes(100))
     (tmp_path / "empty.tar").write_bytes(b"")
-    for name in ("text.tar.gz", "broken.tar.gz", "empty.tar", "missing.tar"):
+    (tmp_path / "loop.tar").symlink_to("loop.tar")
+    for name in ("text.tar.gz", "broken.tar.gz", "empty.tar", "missing.tar", "loop.tar", "x" * 300):
         with pytest.raises(DataError, match=f"{name} (is|cannot be read)") as error:
             list(source(tmp_path / name).items())
         assert "\n" not in str(error.value)
@@ -214,6 +215,8 @@ def test_command(folder: Path, landmarks: Path, boxes: Path, tmp_path: Path, run
     assert run("check", tmp_path / "out", "--workers", 0).code == 0
     assert "--margin was 0.3, now 0.4" in fails("vggface2", folder, tmp_path / "out", *options, "--margin", 0.4)
     assert "would be taken for an identity" in fails("vggface2", folder, folder / "out")
+    (tmp_path / "loop").symlink_to("loop")
+    assert "loop cannot be read" in fails("vggface2", tmp_path / "loop", tmp_path / "other")
 
 
 def test_a_table_is_found_by_search_as_by_a_dict(tmp_path: Path, folder: Path) -> None:
