@@ -86,7 +86,7 @@ class Gatherer(Generic[Item]):
         except OSError as error:
             raise RejectedImage(f"cannot be read: {error.strerror}") from error
         if not _is_a_line(face.identity):
-            raise RejectedImage(f"the identity's name {face.identity!r} is no line of UTF-8")
+            raise RejectedImage(f"an identity's name is one line of UTF-8: {face.identity!r}")
         return face
 
 

@@ -41,7 +41,7 @@ def merge(out: Path, max_rejected: float, workers: int) -> Manifest:
     parts = all_parts(num_parts(work))
     if not parts:
         raise DataError(f"{out}: nothing was gathered there yet; give the command that makes it")
-    with in_one_line(out), alone(work, *parts):
+    with in_one_line(out), alone(work / "merge.lock", out):
         num_items = items_of(work, parts)
         selection = select(work, num_items, recipe)
         left_out = _tell_left_out(out, work, num_items, selection, recipe, max_rejected)

@@ -3,7 +3,7 @@
 import fcntl
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -57,28 +57,40 @@ class Job:
 
 
 @contextmanager
-def alone(work: Path, *parts: Part) -> Iterator[None]:
-    """Hold parts for this process; a killed one lets go of them.
+def alone(lock: Path, what: object) -> Iterator[None]:
+    """Hold a lock for this process; a killed one lets go of it.
+
+    Args:
+        lock: the file.
+        what: is written by whoever holds it.
 
     Raises:
-        ConfigError: another process holds one, or the work was begun in another number of parts.
+        ConfigError: another process holds it.
     """
-    begun = num_parts(work)
-    if begun not in (0, parts[0].of):
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(f"another run is writing {what}; wait for it or stop it") from error
+        except OSError:
+            pass  # a network file system without locks: two runs at once are the user's to avoid
+        yield
+
+
+@contextmanager
+def gathering(work: Path, part: Part) -> Iterator[None]:
+    """Hold a part for this process.
+
+    Raises:
+        ConfigError: another process holds it, or the work was begun in another number of parts.
+    """
+    out, begun = work.parent, num_parts(work)
+    if begun not in (0, part.of):
         raise ConfigError(
-            f"{work.parent} was begun in {begun} part(s), not {parts[0].of}; give --part 1/{begun} and so on, then"
-            f" `python -m data_prep merge {work.parent}`, or remove it"
+            f"{out} was begun in {begun} part(s), not {part.of}; give --part 1/{begun} and so on, then"
+            f" `python -m data_prep merge {out}`, or remove it"
         )
-    with ExitStack() as held:
-        for part in parts:
-            file = held.enter_context(part.lock_path(work).open("w"))
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                what = work.parent if part == WHOLE else f"part {part} of {work.parent}"
-                raise ConfigError(f"another run is writing {what}; wait for it or stop it") from error
-            except OSError:
-                pass  # a network file system without locks: two runs at once are the user's to avoid
+    with alone(part.lock_path(work), out if part == WHOLE else f"part {part} of {out}"):
         yield
 
 

@@ -39,7 +39,7 @@ def write_rejected(out: Path, work: Path, num_items: int, left_out: NDArray[np.v
         writer.writerow(("source", "reason"))
         for source, kind, reason in _lines(work, num_items, left_out, recipe):
             writer.writerow((source, " ".join(reason.split())))
-            kinds[kind] += 1
+            kinds[" ".join(kind.split())] += 1
     move_into_place(temporary, out / REJECTED_FILE)
     return kinds
 

@@ -56,7 +56,7 @@ def write_report(out: Path, work: Path, num_items: int, selection: Selection, le
         ),
     ]
     text = "# What this dataset holds\n" + "\n".join(tables) + f"\n![long tail and images]({FIGURE_FILE})\n"
-    write_atomically(out / REPORT_FILE, text.encode())
+    write_atomically(out / REPORT_FILE, text.encode(errors="backslashreplace"))
     sheet = _sheet(work, selection, [label for _, label, _ in rows])
     write_atomically(out / FIGURE_FILE, _png(counts_C[ranked_C], sheet, [f"#{rank}" for rank, _, _ in rows]))
 

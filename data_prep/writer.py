@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from data_prep.gather import gather
 from data_prep.merge import already_finished, in_one_line, merge
-from data_prep.parts import Job, all_parts, alone, unfinished
+from data_prep.parts import Job, all_parts, gathering, unfinished
 from data_prep.progress import say
 from data_prep.recipe import Option, Recipe
 from data_prep.record import RECORD_FILE, Record, open_folder
@@ -49,7 +49,7 @@ def write_dataset(
     if (out / MANIFEST_FILE).exists():
         return already_finished(out)
     part = job.part
-    with in_one_line(out), alone(work, part):
+    with in_one_line(out), gathering(work, part):
         for name, data in (files or {}).items():
             write_atomically(out / name, data)
         if unfinished(work, [part]):

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from data_prep import spool
 from data_prep.images import RejectedImage
 from data_prep.merge import merge
-from data_prep.parts import Part
+from data_prep.parts import Part, alone, gathering
 from data_prep.recipe import Recipe
 from data_prep.source import Face
 from lightning_face.errors import ConfigError, DataError
@@ -177,17 +177,13 @@ def test_parts_that_saw_other_numbers_of_images(gathered: Path, source: Plain, f
     assert "the source had 30 images for part 1/3 and 29 for part 2/3" in fails("merge", gathered)
 
 
-def test_one_part_at_a_time(gathered: Path, source: Plain) -> None:
-    with spooling(gathered, Part(2, 3)), pytest.raises(ConfigError, match="another run is writing part 2/3 of"):
+def test_one_part_and_one_merge_at_a_time(gathered: Path, source: Plain) -> None:
+    work = gathered / ".unfinished"
+    with gathering(work, Part(2, 3)), pytest.raises(ConfigError, match="another run is writing part 2/3 of"):
         write(gathered, source, RECIPE, Part(2, 3))
-    with spooling(gathered, Part(2, 3)), pytest.raises(ConfigError, match="another run is writing part 2/3 of"):
+    write(gathered, source, RECIPE, Part(2, 3))
+    with alone(work / "merge.lock", gathered), pytest.raises(ConfigError, match=f"another run is writing {gathered};"):
         merge(gathered, 1.0, 0)
-
-
-def spooling(out: Path, part: Part):
-    from data_prep.parts import alone
-
-    return alone(out / ".unfinished", part)
 
 
 def test_a_changed_source_is_noticed(source: Plain, tmp_path: Path, fails: Callable) -> None:
@@ -284,20 +280,3 @@ def test_an_unreadable_image_is_left_out(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="none of the 1 images is left"):
         write(tmp_path / "out", Unreadable([PlainItem("it", "Al", b"")]))
     assert (tmp_path / "out" / "rejected.csv").read_text() == "source,reason\nit,cannot be read: Input/output error\n"
-
-
-def test_items_are_taken_a_few_chunks_ahead(tmp_path: Path, source: Plain) -> None:
-    taken, made = [], []
-
-    class Counted(Plain):
-        def items(self) -> Iterator[PlainItem]:
-            for item in self.planned:
-                taken.append(item)
-                yield item
-
-        def make(self, item: PlainItem) -> Face:
-            made.append(len(taken))
-            return Face(item.identity, item.jpeg or b"x")
-
-    write(tmp_path / "out", Counted(source.planned))
-    assert made[0] == 4 and made[-1] == 30

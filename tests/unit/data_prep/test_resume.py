@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from data_prep import folder, spool
-from data_prep.parts import WHOLE, alone
+from data_prep.parts import WHOLE, gathering
 
 Contents = Callable[[Path], dict[str, bytes]]
 WORK = ".unfinished"
@@ -60,7 +60,7 @@ def test_killed_after_the_manifest_was_written(begun: tuple, run: Callable, tmp_
 
 
 def test_two_runs_at_once(begun: tuple, fails: Callable, tmp_path: Path) -> None:
-    with alone(tmp_path / "out" / WORK, WHOLE):
+    with gathering(tmp_path / "out" / WORK, WHOLE):
         assert f"another run is writing {tmp_path / 'out'}" in fails(*begun)
 
 

@@ -129,5 +129,5 @@ def test_more_unusable_images_than_allowed(faces: Path, tmp_path: Path, run: Cal
 @pytest.mark.parametrize("name", ["", "two\nlines", "\udcff"])
 def test_names_that_identities_txt_cannot_hold(tmp_path: Path, name: str) -> None:
     write(tmp_path / "out", plain((name, b"1"), ("李雷\u2028", b"2")))
-    assert list(rejected(tmp_path / "out").values()) == [f"the identity's name {name!r} is no line of UTF-8"]
+    assert list(rejected(tmp_path / "out").values()) == [f"an identity's name is one line of UTF-8: {name!r}"]
     assert (tmp_path / "out" / "identities.txt").read_text(encoding="utf-8") == "李雷\u2028\n"
