@@ -8,6 +8,7 @@ from data_prep.arguments import (
     Parser,
     add_command,
     add_file,
+    add_max_rejected,
     add_number,
     add_path,
     add_workers,
@@ -15,20 +16,27 @@ from data_prep.arguments import (
     at_least,
 )
 from data_prep.check import check
-from data_prep.folder import make_folder
 from data_prep.index import make_index
+from data_prep.merge import merge
 from data_prep.pairs import make_pairs
+from data_prep.source_commands import KEEP_SIZE, QUALITY_IF_ENCODED, SOURCES
+from data_prep.verification_bin import make_bin
 
 EXAMPLES = """examples:
   python -m data_prep synthetic data/synthetic
   python -m data_prep folder CASIA-WebFace data/casia --min-images 5 --size 112
+  python -m data_prep recordio faces_emore data/ms1mv2
+  sbatch --array=1-8 --wrap='python -m data_prep folder SRC OUT --part $SLURM_ARRAY_TASK_ID/8'
+  python -m data_prep merge OUT
   python -m data_prep pairs lfw/images lfw/pairs.txt data/lfw
+  python -m data_prep bin cfp_fp.bin data/cfp_fp
   python -m data_prep index data/my_tars
   python -m data_prep check data/casia
 
 A dataset is a folder of WebDataset tars (KEY.jpg, KEY.cls) with manifest.json, index.bin and identities.txt.
+Images are gathered in the order of their source, then spread over the shards: OUT needs twice the room for a while.
 A command that was stopped continues where it was when started again; the same input, options and seed give the same
-bytes whatever the number of workers. `COMMAND --help` lists the options of a command."""
+bytes whatever the number of workers and parts. `COMMAND --help` lists the options of a command."""
 
 
 def build_parser() -> Parser:
@@ -38,29 +46,9 @@ def build_parser() -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
     )  # fmt: skip
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add in (_add_folder, _add_synthetic, _add_index, _add_pairs, _add_check):
+    for add in (*SOURCES, _add_synthetic, _add_merge, _add_index, _add_pairs, _add_bin, _add_check):
         add(commands)
     return parser
-
-
-KEEP_SIZE = "resize the largest centred square of each image to N x N pixels; 0 keeps images as they are"
-QUALITY_IF_ENCODED = "of JPEGs that must be encoded again; those that need no change are copied byte by byte"
-
-
-def _add_folder(commands: Commands) -> None:
-    parser = add_command(
-        commands, "folder", make_folder, "make a dataset of images that lie in one folder per identity",
-        "VGGFace2/train data/vggface2 --size 112",
-    )  # fmt: skip
-    add_path(
-        parser, "source", "SRC", "folder with a folder of images for each identity, as LFW, CASIA and VGGFace2 come"
-    )
-    add_path(parser, "out", "OUT", "folder to write")
-    add_file(parser, "--people", "take only the identities and image counts of LFW's peopleDevTrain.txt or people.txt")
-    add_number(parser, "--without-fold", at_least(0), None, "leave out this fold of people.txt, counted from 0")
-    add_number(parser, "--min-images", at_least(1), 1, "leave out identities with fewer image files")
-    add_number(parser, "--seed", at_least(0), 0, "of the order in which images are spread over the shards")
-    add_writing(parser, 0, KEEP_SIZE, QUALITY_IF_ENCODED)
 
 
 def _add_synthetic(commands: Commands) -> None:
@@ -86,6 +74,16 @@ def _add_synthetic(commands: Commands) -> None:
     add_writing(parser, 112, "width and height of the images, pixels", "of the JPEGs")
 
 
+def _add_merge(commands: Commands) -> None:
+    parser = add_command(
+        commands, "merge", merge, "finish a dataset whose parts were gathered with --part",
+        "data/casia",
+    )  # fmt: skip
+    add_path(parser, "out", "OUT", "folder that the parts were gathered in")
+    add_max_rejected(parser)
+    add_workers(parser)
+
+
 def _add_index(commands: Commands) -> None:
     parser = add_command(
         commands, "index", make_index, "write manifest, index and identities for WebDataset tars made elsewhere",
@@ -104,6 +102,16 @@ def _add_pairs(commands: Commands) -> None:
     )  # fmt: skip
     add_path(parser, "images", "IMAGES", "folder with NAME/NAME_0001.jpg and so on")
     add_path(parser, "pairs", "PAIRS", "pairs.txt (ten folds), pairsDevTrain.txt or pairsDevTest.txt")
+    add_path(parser, "out", "OUT", "folder to write")
+    add_writing(parser, 0, KEEP_SIZE, QUALITY_IF_ENCODED)
+
+
+def _add_bin(commands: Commands) -> None:
+    parser = add_command(
+        commands, "bin", make_bin, "make a verification set of insightface's pairs: lfw.bin, cfp_fp.bin, agedb_30.bin",
+        "agedb_30.bin data/agedb_30",
+    )  # fmt: skip
+    add_path(parser, "file", "FILE", "the .bin file: a pickle, of which nothing is run")
     add_path(parser, "out", "OUT", "folder to write")
     add_writing(parser, 0, KEEP_SIZE, QUALITY_IF_ENCODED)
 

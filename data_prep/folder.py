@@ -1,54 +1,73 @@
 """`folder`: a dataset from images in one folder per identity, as LFW, CASIA-WebFace and VGGFace2 come."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_prep.images import RejectedImage, to_jpeg
-from data_prep.listing import all_images, listed_images
+from data_prep.images import to_jpeg
+from data_prep.listing import ImageFile, all_images, count_images, listed_images, must_lie_apart
+from data_prep.parts import Job
 from data_prep.people import read_people
-from data_prep.plan import Option, Plan
+from data_prep.recipe import Recipe
+from data_prep.record import fingerprint
+from data_prep.source import Face, Source
 from data_prep.writer import write_dataset
 from lightning_face.data.manifest import Manifest
 from lightning_face.errors import ConfigError, DataError
 
 
-@dataclass(frozen=True, slots=True)
-class ImageFile:
-    """An image of a plan: its class, its path below the source, and its length, which tells a changed file."""
-
-    label: int
-    path: str
-    bytes: int
-
-    def __str__(self) -> str:
-        return self.path
-
-
 @dataclass(frozen=True)
 class ImageReader:
-    """Reads an image file and makes it a JPEG of the wanted size and, where it must be encoded, quality."""
+    """Makes a face of an image file: a JPEG of the wanted size and, where it must be encoded, quality."""
 
-    source: Path
+    root: Path
     size: int
     quality: int
 
-    def __call__(self, image: ImageFile) -> bytes:
-        """JPEG bytes.
+    def make(self, image: ImageFile) -> Face:
+        """The face.
 
         Raises:
-            RejectedImage: it cannot be read or decoded.
+            OSError: it cannot be read.
+            RejectedImage: it cannot be decoded.
         """
-        try:
-            data = (self.source / image.path).read_bytes()
-        except OSError as error:
-            raise RejectedImage(f"cannot be read: {error.strerror}") from error
-        return to_jpeg(data, self.size, self.quality)
+        return Face(image.identity, to_jpeg((self.root / image.path).read_bytes(), self.size, self.quality))
+
+
+@dataclass(frozen=True)
+class Folder(ImageReader):
+    """All images in a folder of folders, in the order of their names."""
+
+    def items(self) -> Iterator[ImageFile]:
+        """The images.
+
+        Raises:
+            DataError: there are none, or a folder cannot be read.
+        """
+        return all_images(self.root)
+
+    def __len__(self) -> int:
+        return count_images(self.root)
+
+
+@dataclass(frozen=True)
+class ListedImages(ImageReader):
+    """Images in a folder of folders that a list names."""
+
+    images: Sequence[ImageFile]
+
+    def items(self) -> Iterator[ImageFile]:
+        """The images."""
+        return iter(self.images)
+
+    def __len__(self) -> int:
+        return len(self.images)
 
 
 def make_folder(
-    source: Path, out: Path, *, people: Path | None, without_fold: int | None, min_images: int, size: int, quality: int,
-    seed: int, shard_samples: int, workers: int,
-) -> Manifest:  # fmt: skip
+    source: Path, out: Path, *, people: Path | None, without_fold: int | None, size: int, quality: int, recipe: Recipe,
+    job: Job,
+) -> Manifest | None:  # fmt: skip
     """Write the dataset `out`.
 
     Args:
@@ -56,12 +75,13 @@ def make_folder(
         out: folder to write.
         people: LFW's list of the identities and how many images of each to take; None takes all.
         without_fold: fold of that list to leave out, from 0; None keeps all.
-        min_images: identities with fewer image files are left out.
         size: of the images, pixels; 0 keeps theirs.
         quality: of JPEGs that are encoded again.
-        seed: of the order of samples.
-        shard_samples: images in a shard, at most.
-        workers: processes.
+        recipe: who is kept, and how samples lie in shards.
+        job: how to go about it.
+
+    Returns:
+        What it holds; None if other parts are not merged yet.
 
     Raises:
         DataError: the source holds no such folders, or lacks what the list names.
@@ -69,18 +89,17 @@ def make_folder(
     """
     if not source.is_dir():
         raise DataError(f"{source} is missing or no folder; SRC holds one folder of images per identity")
-    if out.resolve().is_relative_to(source.resolve()):
-        raise ConfigError(f"{out} lies in {source}, where it would be taken for an identity; choose another place")
+    must_lie_apart(source, out)
     if people is None and without_fold is not None:
         raise ConfigError("--without-fold has no effect without --people FILE")
-    found = all_images(source) if people is None else listed_images(source, people, read_people(people, without_fold))
-    kept = {name: found[name] for name in sorted(found) if len(found[name]) >= min_images}
-    if not kept:
-        raise DataError(f"none of the {len(found):,} identities in {source} has --min-images {min_images} images")
-    items = [ImageFile(label, *image) for label, images in enumerate(kept.values()) for image in images]
-    options: dict[str, Option] = {
-        "command": "folder", "source": str(source.resolve()), "people": str(people.resolve()) if people else None,
-        "without_fold": without_fold, "min_images": min_images, "size": size, "quality": quality,
-    }  # fmt: skip
-    make = ImageReader(source, size, quality)
-    return write_dataset(out, Plan(items, list(kept), make, options, seed, shard_samples), workers)
+    images: Source[ImageFile] = Folder(source, size, quality)
+    if people is not None:
+        listed = sorted(read_people(people, without_fold), key=lambda person: person.name)
+        images = ListedImages(source, size, quality, listed_images(source, people, listed))
+    return write_dataset(
+        out, images, recipe, job,
+        options={
+            "command": "folder", "source": str(source.resolve()), "people": fingerprint(people),
+            "without_fold": without_fold, "size": size, "quality": quality,
+        },
+    )  # fmt: skip

@@ -1,11 +1,12 @@
 """`synthetic`: a training set of generated faces and a verification set of generated identities held out of it."""
 
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from data_prep import synthetic
 from data_prep.pairs import pairs_csv
-from data_prep.plan import Option, Plan
+from data_prep.parts import Job
+from data_prep.recipe import Option, Recipe
 from data_prep.writer import write_dataset
 from lightning_face.data.manifest import PAIRS_FILE
 from lightning_face.errors import ConfigError
@@ -44,22 +45,18 @@ def make_synthetic(
         raise ConfigError("--held-out 1 leaves no pairs of different identities; give 0, or 2 or more")
     renderer = synthetic.Renderer(size=size, quality=quality, seed=seed, reuse=reuse)
     options: dict[str, Option] = {"command": "synthetic", "size": size, "quality": quality, "reuse": reuse}
+    options["identities"] = identities
+    job = Job(workers=workers)
+    # Nothing is left out: --reuse asks for the same picture again and again.
+    recipe = Recipe(seed=seed, shard_samples=shard_samples, keep_all=True)
     items = synthetic.plan(identities, images, seed=seed)
-    of_train: dict[str, Option] = {"identities": identities, "images": images}
-    train = Plan(items, _names(items), renderer, {**options, **of_train}, seed, shard_samples)
-    write_dataset(out / TRAIN_FOLDER, train, workers)
+    of_train = {**options, "images": images}
+    write_dataset(out / TRAIN_FOLDER, synthetic.Pictures(renderer, items), recipe, job, options=of_train)
     if not held_out:
         return
     items = synthetic.plan(held_out, held_out * IMAGES_OF_HELD_OUT, seed=seed, first_identity=identities)
     rows = synthetic.balanced_pairs(items, pairs, seed=seed)
-    of_verify: dict[str, Option] = {"identities": identities, "held_out": held_out, "pairs": pairs}
-    verify = Plan(
-        items, _names(items), renderer, {**options, **of_verify}, seed, shard_samples,
-        shuffle=False, keep_all=True, files={PAIRS_FILE: pairs_csv(rows)},
+    write_dataset(
+        out / VERIFY_FOLDER, synthetic.Pictures(renderer, items), replace(recipe, shuffle=False), job,
+        options={**options, "held_out": held_out, "pairs": pairs}, files={PAIRS_FILE: pairs_csv(rows)},
     )  # fmt: skip
-    write_dataset(out / VERIFY_FOLDER, verify, workers)
-
-
-def _names(items: Sequence[synthetic.Item]) -> list[str]:
-    names = {item.label: synthetic.identity_name(item.identity) for item in items}
-    return [names[label] for label in sorted(names)]

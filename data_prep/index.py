@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 from data_prep.people import read_lines
 from data_prep.pool import Advance, run_tasks
 from data_prep.progress import progress, say
-from data_prep.publish import publish
+from data_prep.publish import publish, summary
 from data_prep.record import RECORD_FILE
 from data_prep.samples import Sample, read_samples
-from data_prep.writer import summary
 from lightning_face.data.manifest import IDENTITIES_FILE, INDEX_DTYPE, Manifest, Shard
 from lightning_face.errors import ConfigError, DataError
 

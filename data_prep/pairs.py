@@ -6,10 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_prep.folder import ImageFile, ImageReader
+from data_prep.folder import ListedImages
 from data_prep.listing import numbered_image
+from data_prep.parts import Job
 from data_prep.people import fields_of, read_lines, whole_number
-from data_prep.plan import Option, Plan
+from data_prep.recipe import Recipe
+from data_prep.record import fingerprint
 from data_prep.writer import write_dataset
 from lightning_face.data.manifest import PAIRS_FILE, Manifest
 from lightning_face.errors import DataError
@@ -32,7 +34,7 @@ class Pair:
 
 def make_pairs(
     images: Path, pairs: Path, out: Path, *, size: int, quality: int, shard_samples: int, workers: int
-) -> Manifest:
+) -> Manifest | None:
     """Write the verification set `out`.
 
     Args:
@@ -54,19 +56,16 @@ def make_pairs(
         lines.setdefault(pair.left, pair.line)
         lines.setdefault(pair.right, pair.line)
     named = sorted(lines)
-    identities = sorted({name for name, _ in named})
-    labels = {name: label for label, name in enumerate(identities)}
-    items = [
-        ImageFile(labels[name], *numbered_image(images, name, number, f"{pairs} line {lines[name, number]}"))
-        for name, number in named
-    ]
-    source = f"{images.resolve()} {pairs.resolve()}"
-    options: dict[str, Option] = {"command": "pairs", "source": source, "size": size, "quality": quality}
-    plan = Plan(
-        items, identities, ImageReader(images, size, quality), options, 0, shard_samples,
-        shuffle=False, keep_all=True, files={PAIRS_FILE: _rows(listed, named)},
+    found = [numbered_image(images, name, number, f"{pairs} line {lines[name, number]}") for name, number in named]
+    return write_dataset(
+        out, ListedImages(images, size, quality, found),
+        Recipe(shard_samples=shard_samples, shuffle=False, keep_all=True), Job(workers=workers),
+        options={
+            "command": "pairs", "source": str(images.resolve()), "list": fingerprint(pairs), "size": size,
+            "quality": quality,
+        },
+        files={PAIRS_FILE: _rows(listed, named)},
     )  # fmt: skip
-    return write_dataset(out, plan, workers)
 
 
 def _rows(pairs: Sequence[Pair], named: Sequence[Image]) -> bytes:

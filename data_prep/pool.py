@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.sharedctypes import Synchronized
@@ -20,31 +20,29 @@ Advance = Callable[[], None]
 """A task calls it after each sample."""
 
 _POLL_S = 0.2
+_TASKS_AHEAD = 2  # waiting for workers: enough to keep all busy, few enough to hold in memory
 
 
 class _Stopped(Exception):
     """Another task failed, or the user interrupted: what this one makes will not be used."""
 
 
-def run_tasks(
-    work: Callable[[Task, Advance], Result], tasks: Sequence[Task], workers: int, show: Show, done: int = 0
-) -> list[Result]:
+def run_tasks(work: Callable[[Task, Advance], Result], tasks: Iterable[Task], workers: int, show: Show) -> list[Result]:
     """Results of `work(task, advance)` for each task, in order.
 
     Args:
         work: picklable; sent to each worker once, a task at a time after it.
-        tasks: picklable.
+        tasks: picklable; taken when a worker is about to need one, a few at a time.
         workers: processes; 0 works in this one.
-        show: told the number of samples done, those done before included.
-        done: samples done before.
+        show: told the number of samples done.
 
     Raises:
         DataError: a worker died.
-        Exception: the first that a task raised; the others are stopped.
+        Exception: the first that a task, or taking one, raised; the others are stopped.
     """
-    if workers and tasks:
-        return _run_in_workers(work, tasks, workers, lambda now: show(done + now))
-    count = done
+    if workers:
+        return _run_in_workers(work, tasks, workers, show)
+    count = 0
 
     def advance() -> None:
         nonlocal count
@@ -55,21 +53,30 @@ def run_tasks(
 
 
 def _run_in_workers(
-    work: Callable[[Task, Advance], Result], tasks: Sequence[Task], workers: int, show: Show
+    work: Callable[[Task, Advance], Result], tasks: Iterable[Task], workers: int, show: Show
 ) -> list[Result]:
     # spawn, not fork: a forked child of a program with threads (rich's) may inherit a lock that nobody releases.
+    # Processes are started as tasks come, no more of them than there are tasks.
     context = multiprocessing.get_context("spawn")
     done, stop = context.Value("q", 0), context.Value("b", 0)
-    executor = ProcessPoolExecutor(min(workers, len(tasks)), context, _start_worker, (work, done, stop))
-    try:
-        futures: list[Future[Result]] = [executor.submit(_run_task, task) for task in tasks]
-        pending = set(futures)
-        while pending:
-            finished, pending = wait(pending, timeout=_POLL_S, return_when=FIRST_COMPLETED)
+    executor = ProcessPoolExecutor(workers, context, _start_worker, (work, done, stop))
+    results: dict[int, Result] = {}
+    pending: dict[Future[Result], int] = {}
+
+    def collect(at_most: int) -> None:
+        """Wait until no more than `at_most` tasks are pending."""
+        while len(pending) > at_most:
+            finished, _ = wait(pending, timeout=_POLL_S, return_when=FIRST_COMPLETED)
             show(done.value)
             for future in finished:
-                future.result()
-        return [future.result() for future in futures]
+                results[pending.pop(future)] = future.result()
+
+    try:
+        for number, task in enumerate(tasks):
+            pending[executor.submit(_run_task, task)] = number
+            collect(workers + _TASKS_AHEAD - 1)
+        collect(0)
+        return [results[number] for number in range(len(results))]
     except BrokenProcessPool as error:
         raise DataError("a worker process died (killed, or out of memory?); try again with fewer --workers") from error
     finally:

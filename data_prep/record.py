@@ -1,65 +1,100 @@
 """How a dataset was asked for (`data_prep.json`), so that a run is continued with the same options or refused."""
 
-import fcntl
 import json
+import os
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+import socket
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from data_prep.plan import Option
+from data_prep.recipe import Option, Recipe
 from lightning_face.data.manifest import MANIFEST_FILE
 from lightning_face.errors import ConfigError, DataError
-from lightning_face.files import write_atomically
+from lightning_face.files import flush, sha256_of
 
 RECORD_FILE = "data_prep.json"
 WORK_FOLDER = ".unfinished"
-VERSION = 1
+VERSION = 2
+
+_ARGUMENTS = ("command", "source", "list")
+_MOST_SHOWN = 200  # letters of a value: a list of names can be long
 
 
 @dataclass(frozen=True)
 class Record:
-    """Options by the name of their flag, and the digest of the plan that they and the source gave."""
+    """The options of a source, by the name of their flag, and the recipe."""
 
     options: Mapping[str, Option]
-    plan_sha256: str
+    recipe: Recipe
 
-    def write(self, out: Path) -> None:
-        """Write `out/data_prep.json`."""
-        fields = {"version": VERSION, "options": dict(self.options), "plan_sha256": self.plan_sha256}
-        write_atomically(out / RECORD_FILE, (json.dumps(fields, indent=1, sort_keys=True) + "\n").encode())
+    def to_json(self) -> str:
+        """The text of `data_prep.json`."""
+        fields = {"version": VERSION, "options": dict(self.options), "recipe": asdict(self.recipe)}
+        return json.dumps(fields, indent=1, sort_keys=True) + "\n"
+
+    @staticmethod
+    def read(out: Path) -> "Record":
+        """Read `out/data_prep.json`.
+
+        Raises:
+            ConfigError: it cannot be read.
+        """
+        path = out / RECORD_FILE
+        try:
+            fields = json.loads(path.read_text())
+            if fields["version"] != VERSION:
+                raise ConfigError(f"{out} was begun by another version of data_prep; remove it and start again")
+            recipe = fields["recipe"]
+            return Record(dict(fields["options"]), Recipe(**{**recipe, "exclude": tuple(recipe["exclude"])}))
+        except FileNotFoundError as error:
+            raise ConfigError(f"{out} holds no {RECORD_FILE}: no dataset was begun there") from error
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ConfigError(f"{path} cannot be read ({error}); remove {out} and start again") from error
 
     def must_equal(self, out: Path) -> None:
         """Compare with the record in `out`.
 
         Raises:
-            ConfigError: `out` was begun with other options, or from a source that was otherwise then.
+            ConfigError: `out` was begun with other options.
         """
-        try:
-            fields = json.loads((out / RECORD_FILE).read_text())
-            version, options, plan_sha256 = fields["version"], dict(fields["options"]), fields["plan_sha256"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ConfigError(f"{out / RECORD_FILE} cannot be read ({error}); remove {out} and start again") from error
-        if version != VERSION:
-            raise ConfigError(f"{out} was begun by another version of data_prep; remove {out} and start again")
+        then, now = (_by_flag(record) for record in (Record.read(out), self))
         differences = [
-            f"{_flag(name)} was {options.get(name)}, now {self.options.get(name)}"
-            for name in sorted({*options, *self.options})
-            if options.get(name) != self.options.get(name)
+            f"{flag} was {_shown(then.get(flag))}, now {_shown(now.get(flag))}"
+            for flag in sorted({*then, *now})
+            if then.get(flag) != now.get(flag)
         ]
         if differences:
             raise ConfigError(f"{out} was begun otherwise: {'; '.join(differences)}; give the same, or remove {out}")
-        if plan_sha256 != self.plan_sha256:
-            raise ConfigError(f"{out} was begun when its source held other files; remove {out} and start again")
 
 
-def _flag(name: str) -> str:
-    return name if name in ("command", "source") else "--" + name.replace("_", "-")
+def _by_flag(record: Record) -> dict[str, Any]:
+    options = {**asdict(record.recipe), **record.options}
+    return {name if name in _ARGUMENTS else "--" + name.replace("_", "-"): options[name] for name in options}
+
+
+def _shown(value: object) -> str:
+    text = ", ".join(value) if isinstance(value, tuple) else str(value)
+    return text if len(text) <= _MOST_SHOWN else text[:_MOST_SHOWN] + "..."
+
+
+def fingerprint(path: Path | None) -> str | None:
+    """An option that is a small file, as it is recorded: where it lies and what it holds.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    if path is None:
+        return None
+    try:
+        return f"{path.resolve()} (sha256 {sha256_of(path)[:12]})"
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
 
 
 def open_folder(out: Path, record: Record) -> Path:
-    """Make or re-enter the folder of a dataset.
+    """Make or re-enter the folder of a dataset, which other parts may do at the same time.
 
     Returns:
         The folder of unfinished work in it.
@@ -68,36 +103,29 @@ def open_folder(out: Path, record: Record) -> Path:
         ConfigError: it was begun otherwise, or holds something else.
         DataError: it cannot be written.
     """
+    work = out / WORK_FOLDER
     try:
-        if (out / RECORD_FILE).exists():
-            record.must_equal(out)
-        elif out.is_dir() and any(entry.name not in (WORK_FOLDER, f".{RECORD_FILE}.tmp") for entry in out.iterdir()):
-            raise ConfigError(f"{out} is not empty and was not made by this command; choose another folder or empty it")
-        work = out / WORK_FOLDER
-        if not (out / MANIFEST_FILE).exists():
-            work.mkdir(parents=True, exist_ok=True)
         if not (out / RECORD_FILE).exists():
-            record.write(out)
+            if out.is_dir() and any(entry.name not in (WORK_FOLDER, RECORD_FILE) for entry in out.iterdir()):
+                raise ConfigError(
+                    f"{out} is not empty and was not made by this command; choose another folder or empty it"
+                )
+            work.mkdir(parents=True, exist_ok=True)
+            _write_at_once(out / RECORD_FILE, record.to_json().encode(), work)
+        record.must_equal(out)
+        if not (out / MANIFEST_FILE).exists():
+            work.mkdir(exist_ok=True)
     except OSError as error:
         raise DataError(f"cannot write {out}: {error.strerror}; choose a folder that can be written") from error
     return work
 
 
-@contextmanager
-def alone(work: Path) -> Iterator[None]:
-    """Hold a folder of unfinished work for this process; a killed one lets go of it.
-
-    Raises:
-        ConfigError: another process holds it.
-    """
-    with (work / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ConfigError(f"another run is writing {work.parent}; wait for it or stop it") from error
-        except OSError:
-            pass  # a network file system without locks: two runs at once are the user's to avoid
-        yield
+def _write_at_once(path: Path, data: bytes, work: Path) -> None:
+    """Write a file that processes on other machines may be writing as well: whoever comes last, it is whole."""
+    temporary = work / f"{path.name}.{socket.gethostname()}.{os.getpid()}.tmp"
+    temporary.write_bytes(data)
+    flush(temporary)
+    temporary.replace(path)
 
 
 def clear_work(out: Path) -> None:

@@ -1,32 +1,33 @@
-"""One shard made whole: its tar, and a sidecar from which the index and the manifest are merged at the end."""
+"""Second pass: one shard made whole from the spool, and a sidecar from which index and manifest are merged."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+import os
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Generic, TypeVar
+from typing import BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from data_prep import tars
-from data_prep.images import RejectedImage
-from data_prep.plan import Labelled
 from data_prep.pool import Advance
+from data_prep.recipe import Recipe
+from data_prep.selection import Selection
 from data_prep.sidecar import Sidecar, sidecar_path
+from data_prep.spool import FaceReader
 from lightning_face.data.manifest import INDEX_DTYPE, Shard
 from lightning_face.errors import DataError
 from lightning_face.files import move_into_place
-
-T = TypeVar("T", bound=Labelled)
+from lightning_face.hashing import permutation
 
 
 @dataclass(frozen=True)
-class ShardTask(Generic[T]):
-    """What goes into one shard: its number, and each item with its number in the plan, in the order of writing."""
+class ShardTask:
+    """What goes into one shard: its number, and its samples, SAMPLE_DTYPE, in the order of writing."""
 
     number: int
-    numbers: Sequence[int]
-    items: Sequence[T]
+    samples: NDArray[np.void]
 
 
 def shard_name(number: int) -> str:
@@ -34,57 +35,60 @@ def shard_name(number: int) -> str:
     return f"shard-{number:06d}.tar"
 
 
+def order_of(num_samples: int, recipe: Recipe) -> list[NDArray[np.int64]]:
+    """Places of the samples in each shard; sizes differ by at most one, so that workers and lanes are even."""
+    places = permutation(num_samples, recipe.seed, "shards") if recipe.shuffle else np.arange(num_samples)
+    return np.array_split(places, -(-num_samples // recipe.shard_samples))
+
+
+def sha256_of(selection: Selection) -> str:
+    """Digest of who is in a dataset."""
+    digest = hashlib.sha256(selection.samples.data)
+    for name in selection.identities:
+        digest.update(f"{name}\n".encode())
+    return digest.hexdigest()
+
+
 @dataclass(frozen=True)
-class ShardWriter(Generic[T]):
-    """Makes shards, in this or a worker process; picklable if `make` is.
+class ShardWriter:
+    """Makes shards, in this or a worker process.
 
     Args:
         out: folder of the dataset.
         work: folder of unfinished work, on the same file system.
-        make: JPEG bytes of an item; raises `RejectedImage`.
-        plan_sha256: written to each sidecar.
-        keep_all: a rejected image is an error rather than left out.
+        selection_sha256: written to each sidecar.
     """
 
     out: Path
     work: Path
-    make: Callable[[T], bytes]
-    plan_sha256: str
-    keep_all: bool
+    selection_sha256: str
 
-    def __call__(self, task: ShardTask[T], advance: Advance) -> None:
+    def __call__(self, task: ShardTask, advance: Advance) -> None:
         """Write one shard and then its sidecar.
 
         Raises:
-            DataError: the disk is full or read-only, or an image was rejected where all must be kept.
+            DataError: the disk is full or read-only, or the spool is damaged.
         """
         name = shard_name(task.number)
-        temporary = self.work / f"{name}.tmp"
+        # A worker of a killed run may live a moment longer than its parent: no two share a temporary file.
+        temporary = self.work / f"{name}.{os.getpid()}.tmp"
         try:
-            with temporary.open("wb") as file:
+            with temporary.open("wb") as file, closing(FaceReader(self.work)) as faces:
                 tar = _Tar(file, task.number)
-                rejected = self._fill(tar, task, advance)
+                for number, chunk, offset, size, label in task.samples.tolist():
+                    tar.add(f"{number:09d}", faces.read(chunk, offset, size), label)
+                    advance()
                 tar.write(tars.end_of_archive(tar.length))
             move_into_place(temporary, self.out / name)
             shard = Shard(name, len(tar.rows), tar.length, tar.digest.hexdigest())
-            sidecar = Sidecar(self.plan_sha256, shard, np.array(tar.rows, dtype=INDEX_DTYPE), rejected)
+            sidecar = Sidecar(self.selection_sha256, shard, np.array(tar.rows, dtype=INDEX_DTYPE))
             sidecar.write(sidecar_path(self.work, task.number))
         except OSError as error:
             raise DataError(
                 f"cannot write {self.out / name}: {error.strerror or error}; mend it and start again"
             ) from error
-
-    def _fill(self, tar: "_Tar", task: ShardTask[T], advance: Advance) -> list[tuple[int, str, str]]:
-        rejected = []
-        for number, item in zip(task.numbers, task.items, strict=True):
-            try:
-                tar.add(f"{number:09d}", self.make(item), item.label)
-            except RejectedImage as reason:
-                if self.keep_all:
-                    raise DataError(f"{item}: {reason}; a verification set needs every image") from reason
-                rejected.append((number, str(item), str(reason)))
-            advance()
-        return rejected
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @dataclass
@@ -102,5 +106,5 @@ class _Tar:
 
     def add(self, key: str, image: bytes, label: int) -> None:
         self.rows.append((self.number, self.length + tars.BLOCK, len(image), label))
-        for suffix, data in (("jpg", image), ("cls", str(label).encode())):
-            self.write(tars.header(f"{key}.{suffix}", len(data)) + data + tars.padding(len(data)))
+        members = (f"{key}.jpg", image), (f"{key}.cls", b"%d" % label)
+        self.write(b"".join(tars.header(name, len(data)) + data + tars.padding(len(data)) for name, data in members))

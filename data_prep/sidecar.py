@@ -17,24 +17,21 @@ class Sidecar:
     """What is known of a finished shard.
 
     Args:
-        plan_sha256: of the plan that it belongs to.
+        selection_sha256: of the selection that it belongs to.
         shard: its line in the manifest.
         rows: its rows of the index, INDEX_DTYPE, in the order of the tar.
-        rejected: number in the plan, source and reason of each image left out.
     """
 
-    plan_sha256: str
+    selection_sha256: str
     shard: Shard
     rows: NDArray[np.void]
-    rejected: list[tuple[int, str, str]]
 
     def write(self, path: Path) -> None:
         """Write it atomically."""
         fields = {
-            "plan_sha256": self.plan_sha256,
+            "selection_sha256": self.selection_sha256,
             "shard": vars(self.shard),
             "rows": base64.b64encode(self.rows.tobytes()).decode(),
-            "rejected": self.rejected,
         }
         write_atomically(path, json.dumps(fields).encode())
 
@@ -48,8 +45,7 @@ class Sidecar:
         """
         fields = json.loads(path.read_text())
         rows = np.frombuffer(base64.b64decode(fields["rows"]), dtype=INDEX_DTYPE)
-        rejected = [(int(number), str(source), str(reason)) for number, source, reason in fields["rejected"]]
-        return Sidecar(str(fields["plan_sha256"]), Shard(**fields["shard"]), rows, rejected)
+        return Sidecar(str(fields["selection_sha256"]), Shard(**fields["shard"]), rows)
 
 
 def sidecar_path(work: Path, number: int) -> Path:

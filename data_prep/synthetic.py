@@ -1,6 +1,6 @@
 """Datasets of generated faces: who has how many images, how each becomes a JPEG, and pairs to verify them by."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from data_prep.faces import render_face
 from data_prep.pair_drawing import Pair, draw_pairs
+from data_prep.source import Face
 from lightning_face.errors import ConfigError
 from lightning_face.hashing import permutation
 
@@ -143,3 +144,26 @@ class Renderer:
     def _encoded(self, identity: int, image: int) -> bytes:
         pixels = render_face(self.seed, identity, image, self.size)
         return simplejpeg.encode_jpeg(pixels, quality=self.quality, colorspace="RGB", colorsubsampling="420")
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Items as a source. A worker is sent the renderer alone, and items chunk by chunk."""
+
+    renderer: Renderer
+    planned: Sequence[Item]
+
+    def items(self) -> Iterator[Item]:
+        """All items."""
+        return iter(self.planned)
+
+    def make(self, item: Item) -> Face:
+        """The picture of an item."""
+        return Face(identity_name(item.identity), self.renderer(item))
+
+    def __len__(self) -> int:
+        return len(self.planned)
+
+    def __getstate__(self) -> dict[str, object]:
+        """Without the items."""
+        return {"renderer": self.renderer, "planned": ()}

@@ -1,92 +1,67 @@
-"""Writes a plan as a dataset; a run that was killed is continued where it stopped."""
+"""A source becomes a dataset in two passes; a run that was killed is continued where it stopped."""
 
+from collections.abc import Iterator, Mapping
+from itertools import chain, islice
 from pathlib import Path
 from typing import TypeVar
 
-from data_prep.plan import Labelled, Plan
-from data_prep.pool import run_tasks
-from data_prep.progress import progress, say
-from data_prep.publish import REJECTED_FILE, merge
-from data_prep.record import Record, alone, clear_work, open_folder
-from data_prep.shards import ShardTask, ShardWriter
-from data_prep.sidecar import Sidecar, sidecar_path
+from data_prep.gather import gather
+from data_prep.merge import already_finished, in_one_line, merge
+from data_prep.parts import Job, all_parts, gathering, unfinished
+from data_prep.progress import say
+from data_prep.recipe import Option, Recipe
+from data_prep.record import RECORD_FILE, Record, open_folder
+from data_prep.source import Source
 from lightning_face.data.manifest import MANIFEST_FILE, Manifest
-from lightning_face.errors import DataError
+from lightning_face.files import write_atomically
 
-T = TypeVar("T", bound=Labelled)
+Item = TypeVar("Item")
 
 
-def write_dataset(out: Path, plan: Plan[T], workers: int) -> Manifest:
+def write_dataset(
+    out: Path, source: Source[Item], recipe: Recipe, job: Job, *, options: Mapping[str, Option],
+    files: Mapping[str, bytes] | None = None,
+) -> Manifest | None:  # fmt: skip
     """Write a dataset, or what is still missing of it, and say in one line what it holds.
 
-    The bytes are the same whatever the number of workers and however often the run was stopped.
+    The bytes are the same whatever the number of workers and parts, and however often the run was stopped.
 
     Args:
         out: its folder; made if missing.
-        plan: what it holds.
-        workers: processes; 0 works in this one.
+        source: whose images it holds.
+        recipe: which of them, and in which order.
+        job: how to go about it. A part of the source is gathered only, until `merge`.
+        options: of the command and the source, by the name of the flag: whatever decides its items and faces. A run is
+            only continued with the same.
+        files: further files of the dataset, contents by name.
+
+    Returns:
+        What it holds; None if other parts are not merged yet.
 
     Raises:
-        ConfigError: `out` was begun with other options, or holds something else.
-        DataError: `out` cannot be written, or no image can be used.
+        ConfigError: `out` was begun with other options or from another source, or holds something else.
+        DataError: `out` cannot be written, the source cannot be read, or too few of its images can be used.
     """
-    record = Record(plan.all_options(), plan.sha256())
-    work = open_folder(out, record)
+    items = source.items()
+    if not (out / RECORD_FILE).exists():
+        items = _begun(items)
+    work = open_folder(out, Record(options, recipe))
     if (out / MANIFEST_FILE).exists():
-        return _already_finished(out)
-    try:
-        with alone(work):
-            sidecars = _write_shards(out, work, plan, record.plan_sha256, workers)
-            manifest = merge(out, sidecars, plan.identities, plan.files, plan.shuffle)
-    except OSError as error:
-        raise DataError(f"cannot write {out}: {error.strerror or error}; mend it and start again") from error
-    clear_work(out)
-    say(summary(out, manifest))
-    rejected = sum(len(sidecar.rejected) for sidecar in sidecars)
-    if rejected:
-        say(f"left out {rejected:,} of {len(plan.items):,} images; the reasons are in {out / REJECTED_FILE}")
-    return manifest
+        return already_finished(out)
+    part = job.part
+    with in_one_line(out), gathering(work, part):
+        for name, data in (files or {}).items():
+            write_atomically(out / name, data)
+        if unfinished(work, [part]):
+            part.finish(work, gather(work, source, items, part, recipe, job.workers))
+    if part.of == 1:
+        return merge(out, job.max_rejected, job.workers)
+    left = ", ".join(map(str, unfinished(work, all_parts(part.of))))
+    left = f"part(s) {left} are left, then" if left else "all parts are:"
+    say(f"{out}: part {part} is gathered; {left} `python -m data_prep merge {out}`")
+    return None
 
 
-def _write_shards(out: Path, work: Path, plan: Plan[T], plan_sha256: str, workers: int) -> list[Sidecar]:
-    order = plan.order()
-    missing = [number for number in range(len(order)) if not _is_finished(out, work, number, plan_sha256)]
-    if len(missing) < len(order):
-        say(f"{out}: {len(order) - len(missing):,} of {len(order):,} shards are there already")
-    tasks = [
-        ShardTask(number, order[number].tolist(), [plan.items[i] for i in order[number].tolist()]) for number in missing
-    ]
-    done = len(plan.items) - sum(len(task.items) for task in tasks)
-    writer = ShardWriter(out, work, plan.make, plan_sha256, plan.keep_all)
-    with progress(f"writing {out}", len(plan.items), done) as show:
-        run_tasks(writer, tasks, workers, show, done)
-    return [Sidecar.read(sidecar_path(work, number)) for number in range(len(order))]
-
-
-def _is_finished(out: Path, work: Path, number: int, plan_sha256: str) -> bool:
-    try:
-        sidecar = Sidecar.read(sidecar_path(work, number))
-        size = (out / sidecar.shard.name).stat().st_size
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-    return sidecar.plan_sha256 == plan_sha256 and size == sidecar.shard.bytes
-
-
-def _already_finished(out: Path) -> Manifest:
-    manifest = Manifest.load(out)
-    for shard in manifest.shards:
-        path = out / shard.name
-        if not path.is_file() or path.stat().st_size != shard.bytes:
-            raise DataError(f"{path} is missing or not {shard.bytes:,} bytes long; remove {out} and start again")
-    clear_work(out)
-    say(f"finished already: {summary(out, manifest)}")
-    return manifest
-
-
-def summary(out: Path, manifest: Manifest) -> str:
-    """One line on what a dataset holds."""
-    megabytes = sum(shard.bytes for shard in manifest.shards) / 1e6
-    return (
-        f"{out}: {manifest.num_samples:,} images of {manifest.num_classes:,} identities"
-        f" in {len(manifest.shards):,} shards, {megabytes:,.1f} MB"
-    )
+def _begun(items: Iterator[Item]) -> Iterator[Item]:
+    """The same items, but what is wrong with most sources shows now, before anything is written."""
+    return chain(list(islice(items, 1)), items)

@@ -7,6 +7,8 @@ import pytest
 from PIL import Image
 
 from data_prep.folder import make_folder
+from data_prep.parts import Job
+from data_prep.recipe import Recipe
 
 TINY_COUNTS = [40, 24, 20, 16, 14, 12, 11, 10, 9, 8, 7, 6, 5, 5, 4, 3, 3, 2, 2, 1]
 """Images of each identity: 202 images of 20 identities, one of them with a single image."""
@@ -23,8 +25,8 @@ def tiny_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
             _tiny_face(identity, number).save(folder / f"{number:03d}.png")
     out = tmp_path_factory.mktemp("tiny_dataset") / "train"
     make_folder(
-        source, out, people=None, without_fold=None, min_images=1, size=40, quality=90, seed=1, shard_samples=70,
-        workers=0,
+        source, out, people=None, without_fold=None, size=40, quality=90, recipe=Recipe(seed=1, shard_samples=70),
+        job=Job(),
     )  # fmt: skip
     return out
 

@@ -43,7 +43,10 @@ DOORS = {
     },
     "data_prep": {
         "PIL": {"data_prep.images"},
-        "cv2": {"data_prep.rendering.canvas"},
+        # One draws, the other warps photographs; they share no line.
+        "cv2": {"data_prep.alignment", "data_prep.rendering.canvas"},
+        "imagehash": {"data_prep.images"},
+        "matplotlib": {"data_prep.report"},
         "rich": {"data_prep.progress"},
         # One decodes and checks, the other encodes what it draws; they share no line.
         "simplejpeg": {"data_prep.images", "data_prep.synthetic"},
@@ -163,6 +166,8 @@ def test_one_place_asks_for_rank_and_world_size() -> None:
     [
         ("lightning_face.losses", "pytorch_lightning"),
         ("data_prep.__main__", "torch"),
+        ("data_prep.__main__", "matplotlib"),
+        ("data_prep.__main__", "imagehash"),
     ],
 )
 def test_import_stays_light(module: str, unwanted: str) -> None:

@@ -1,7 +1,7 @@
 """Generated images, folders of them, and the command line as tests call it."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,6 +32,14 @@ def encode_image(
     file = io.BytesIO()
     image.save(file, format, **options)
     return file.getvalue()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def figure() -> Iterator[None]:
+    """Reports without their figure, which takes longer than all else that a test does; `test_report` draws it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("data_prep.report._png", lambda *arguments: b"")
+        yield
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-COMMANDS = ("folder", "synthetic", "index", "pairs", "check")
+SOURCES = ("folder", "recordio", "msceleb1m", "vggface2", "lists")
+COMMANDS = (*SOURCES, "synthetic", "merge", "index", "pairs", "bin", "check")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -46,11 +47,16 @@ def test_unknown_options_and_commands(fails: Callable, faces: Path, tmp_path: Pa
         ("--size", "big", "from 0 to 4096"),
         ("--shard-samples", "0", "at least 1"),
         ("--min-images", "0", "at least 1"),
+        ("--max-rejected", "1.5", "a share from 0 to 1"),
+        ("--max-rejected", "few", "a share from 0 to 1"),
+        ("--part", "0/3", "I/N with I from 1 to N"),
+        ("--part", "4/3", "I/N with I from 1 to N"),
+        ("--part", "2", "I/N with I from 1 to N"),
     ],
 )
-def test_numbers_out_of_range(fails: Callable, tmp_path: Path, option: str, value: str, rule: str) -> None:
+def test_values_out_of_range(fails: Callable, tmp_path: Path, option: str, value: str, rule: str) -> None:
     line = fails("folder", tmp_path, tmp_path / "out", f"{option}={value}")
-    assert f"argument {option}: must be an integer" in line and rule in line and repr(value) in line
+    assert f"argument {option}: must be " in line and rule in line and repr(value) in line
 
 
 def test_starts_without_torch_and_opencv(faces: Path, tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def test_a_changed_list_is_refused(
     faces: Path, tmp_path: Path, pairs: Callable, run: Callable, fails: Callable
 ) -> None:
     run("pairs", faces, pairs(ONE_LIST), tmp_path / "out", "--workers", 0)
-    assert "its source held other files" in fails("pairs", faces, pairs(FOLDS), tmp_path / "out")
+    assert "list was " in fails("pairs", faces, pairs(FOLDS), tmp_path / "out")
 
 
 def test_missing_image(faces: Path, tmp_path: Path, pairs: Callable, fails: Callable) -> None:

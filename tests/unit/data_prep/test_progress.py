@@ -17,14 +17,18 @@ def test_a_line_now_and_then_without_a_terminal(
 ) -> None:
     now_s = 0.0
     monkeypatch.setattr(progress.time, "monotonic", lambda: now_s)
-    with progress.progress("writing", 5000, done=1000) as show:
+    with progress.progress("writing", 5000) as show, progress.progress("reading", None) as show_without_end:
+        show.skip(1000)
         for second in range(1, 45):
             now_s = float(second)
-            show(1000 + 50 * second)
+            show(50 * second)
+        show_without_end(8800)
+        show_without_end.skip(1)
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
-        "writing: 2,000 of 5,000, 50/s, 60 s left",
-        "writing: 3,000 of 5,000, 50/s, 40 s left",
+        "writing: 1,000 of 4,000, 50/s, 60 s left",
+        "writing: 2,000 of 4,000, 50/s, 40 s left",
+        "reading: 8,800, 200/s",
     ]
 
 
