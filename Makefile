@@ -24,8 +24,8 @@ check-quickstart: quickstart  ## the quickstart's network must decide 90 % of th
 	$(BIN)/python -c 'import json; figures = json.load(open("$(RUN)/result.json"))["verification"]["held_out"]; \
 	print("accuracy", figures["accuracy"]); assert figures["accuracy"] >= 0.9'
 
-test: $(VENV)/installed  ## the tests; one thread a process, since ranks are processes
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup --durations=25
+test: $(VENV)/installed  ## the tests; one thread a process, since ranks are processes; a file on one worker, since its tests share runs
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder --durations=25
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

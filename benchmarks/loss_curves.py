@@ -88,7 +88,7 @@ def state_of(head: Head, **values: float) -> dict[str, Tensor]:
 def own_logits(head: Head, samples: AllAlike, **state: float) -> Tensor:
     """Logit (A,) of the own class over the angle, read off the loss; over the scale, or the feature's norm."""
     far_A = torch.full_like(_COSINES_A, _FAR)
-    factor = float(getattr(head, "scale", samples.norm))
+    factor = float(getattr(head, "scale", None) or samples.norm)
     values_A = _COSINES_A if head.unit_features else samples.norm * _COSINES_A
     return (_FAR - head.losses(values_A, far_A, samples, state_of(head, **state))) / factor
 
@@ -155,7 +155,7 @@ def elastic(head: ElasticArcFace | ElasticCosFace, axes: Axes) -> None:
 def sphereface(axes: Axes) -> None:
     """From the first step to its last lambda, and psi alone."""
     head, alone = SphereFace(), SphereFace(lambda_start=0.0, lambda_floor=0.0)
-    curves = {f"λ = 5, at last, m = {head.margin}": own_logits(head, AllAlike(), step=10**6)}
+    curves = {f"λ = 5, at last, m = {head.margin:g}": own_logits(head, AllAlike(), step=10**6)}
     draw(axes, curves | {"λ = 0: ψ(θ)": own_logits(alone, AllAlike())})
     axes.set(ylabel="logit / ‖x‖", ylim=(-10.5, 1.9))
 

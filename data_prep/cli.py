@@ -11,24 +11,25 @@ from data_prep.arguments import (
     add_max_rejected,
     add_number,
     add_path,
-    add_source,
     add_workers,
     add_writing,
     at_least,
-    with_recipe,
 )
 from data_prep.check import check
-from data_prep.folder import make_folder
 from data_prep.index import make_index
 from data_prep.merge import merge
 from data_prep.pairs import make_pairs
+from data_prep.source_commands import KEEP_SIZE, QUALITY_IF_ENCODED, SOURCES
+from data_prep.verification_bin import make_bin
 
 EXAMPLES = """examples:
   python -m data_prep synthetic data/synthetic
   python -m data_prep folder CASIA-WebFace data/casia --min-images 5 --size 112
+  python -m data_prep recordio faces_emore data/ms1mv2
   sbatch --array=1-8 --wrap='python -m data_prep folder SRC OUT --part $SLURM_ARRAY_TASK_ID/8'
   python -m data_prep merge OUT
   python -m data_prep pairs lfw/images lfw/pairs.txt data/lfw
+  python -m data_prep bin cfp_fp.bin data/cfp_fp
   python -m data_prep index data/my_tars
   python -m data_prep check data/casia
 
@@ -45,28 +46,9 @@ def build_parser() -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
     )  # fmt: skip
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add in (_add_folder, _add_synthetic, _add_merge, _add_index, _add_pairs, _add_check):
+    for add in (*SOURCES, _add_synthetic, _add_merge, _add_index, _add_pairs, _add_bin, _add_check):
         add(commands)
     return parser
-
-
-KEEP_SIZE = "resize the largest centred square of each image to N x N pixels; 0 keeps images as they are"
-QUALITY_IF_ENCODED = "of JPEGs that must be encoded again; those that need no change are copied byte by byte"
-
-
-def _add_folder(commands: Commands) -> None:
-    parser = add_command(
-        commands, "folder", with_recipe(make_folder), "make a dataset of images that lie in one folder per identity",
-        "VGGFace2/train data/vggface2 --size 112",
-    )  # fmt: skip
-    add_path(
-        parser, "source", "SRC", "folder with a folder of images for each identity, as LFW, CASIA and VGGFace2 come"
-    )
-    add_path(parser, "out", "OUT", "folder to write")
-    add_file(parser, "--people", "take only the identities and image counts of LFW's peopleDevTrain.txt or people.txt")
-    add_number(parser, "--without-fold", at_least(0), None, "leave out this fold of people.txt, counted from 0")
-    add_writing(parser, 0, KEEP_SIZE, QUALITY_IF_ENCODED)
-    add_source(parser)
 
 
 def _add_synthetic(commands: Commands) -> None:
@@ -120,6 +102,16 @@ def _add_pairs(commands: Commands) -> None:
     )  # fmt: skip
     add_path(parser, "images", "IMAGES", "folder with NAME/NAME_0001.jpg and so on")
     add_path(parser, "pairs", "PAIRS", "pairs.txt (ten folds), pairsDevTrain.txt or pairsDevTest.txt")
+    add_path(parser, "out", "OUT", "folder to write")
+    add_writing(parser, 0, KEEP_SIZE, QUALITY_IF_ENCODED)
+
+
+def _add_bin(commands: Commands) -> None:
+    parser = add_command(
+        commands, "bin", make_bin, "make a verification set of insightface's pairs: lfw.bin, cfp_fp.bin, agedb_30.bin",
+        "agedb_30.bin data/agedb_30",
+    )  # fmt: skip
+    add_path(parser, "file", "FILE", "the .bin file: a pickle, of which nothing is run")
     add_path(parser, "out", "OUT", "folder to write")
     add_writing(parser, 0, KEEP_SIZE, QUALITY_IF_ENCODED)
 

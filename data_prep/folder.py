@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_prep.images import to_jpeg
-from data_prep.listing import ImageFile, all_images, count_images, listed_images
+from data_prep.listing import ImageFile, all_images, count_images, listed_images, must_lie_apart
 from data_prep.parts import Job
 from data_prep.people import read_people
 from data_prep.recipe import Recipe
@@ -89,8 +89,7 @@ def make_folder(
     """
     if not source.is_dir():
         raise DataError(f"{source} is missing or no folder; SRC holds one folder of images per identity")
-    if out.resolve().is_relative_to(source.resolve()):
-        raise ConfigError(f"{out} lies in {source}, where it would be taken for an identity; choose another place")
+    must_lie_apart(source, out)
     if people is None and without_fold is not None:
         raise ConfigError("--without-fold has no effect without --people FILE")
     images: Source[ImageFile] = Folder(source, size, quality)

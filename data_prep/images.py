@@ -11,6 +11,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 MAX_PIXELS = 64_000_000
 """Larger images are refused: a few kilobytes can claim gigabytes (a decompression bomb)."""
 
+MAX_FILE_BYTES = 256_000_000
+"""Longer files are refused unread: four bytes for each of the most pixels."""
+
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".gif"})
 """File names, in lower case, that are taken for images."""
 
@@ -47,6 +50,28 @@ def _decode_strictly(data: bytes) -> tuple[NDArray[np.uint8], bool]:
         raise RejectedImage(f"damaged JPEG: {error}") from error
 
 
+def check_length(size: int) -> None:
+    """Refuse a file by its length, before it is read.
+
+    Args:
+        size: bytes.
+
+    Raises:
+        RejectedImage: it is too long for an image.
+    """
+    if size > MAX_FILE_BYTES:
+        raise RejectedImage(f"{size:,} bytes are more than {MAX_FILE_BYTES:,}")
+
+
+def to_pixels(data: bytes) -> NDArray[np.uint8]:
+    """Pixels (H, W, 3) of an image file, red green blue, upright.
+
+    Raises:
+        RejectedImage: it is empty, damaged, of an unknown format, or too large.
+    """
+    return _read(data)[0]
+
+
 def to_jpeg(data: bytes, size: int, quality: int) -> bytes:
     """Bytes of an RGB JPEG that shows the image upright.
 
@@ -61,24 +86,30 @@ def to_jpeg(data: bytes, size: int, quality: int) -> bytes:
     Raises:
         RejectedImage: it is empty, damaged, of an unknown format, or too large.
     """
+    pixels, is_as_stored = _read(data)
+    if size and pixels.shape[:2] != (size, size):
+        fitted = ImageOps.fit(Image.fromarray(pixels), (size, size), method=Image.Resampling.LANCZOS)
+        return encode_jpeg(np.asarray(fitted), quality)
+    return data if is_as_stored else encode_jpeg(pixels, quality)
+
+
+def encode_jpeg(pixels: NDArray[np.uint8], quality: int) -> bytes:
+    """Bytes of the JPEG of (H, W, 3) RGB pixels."""
+    encoded = io.BytesIO()
+    Image.fromarray(pixels).save(encoded, "JPEG", quality=quality)
+    return encoded.getvalue()
+
+
+def _read(data: bytes) -> tuple[NDArray[np.uint8], bool]:
+    """RGB pixels, upright, and whether the file is a JPEG that holds just these."""
     if not data:
         raise RejectedImage("empty file")
     if data.startswith(b"\xff\xd8"):
         # Pillow decodes damaged JPEGs without a word; whatever training would refuse is refused here.
         pixels, is_rgb = _decode_strictly(data)
-        if not is_rgb or not _is_upright(data):
-            image = _decode(data)
-        elif size and pixels.shape[:2] != (size, size):
-            image = Image.fromarray(pixels)
-        else:
-            return data
-    else:
-        image = _decode(data)
-    if size and image.size != (size, size):
-        image = ImageOps.fit(image, (size, size), method=Image.Resampling.LANCZOS)
-    encoded = io.BytesIO()
-    image.save(encoded, "JPEG", quality=quality)
-    return encoded.getvalue()
+        if is_rgb and _is_upright(data):
+            return pixels, True
+    return np.asarray(_decode(data)), False
 
 
 def thumbnail(data: bytes, size: int) -> NDArray[np.uint8]:

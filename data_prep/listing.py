@@ -8,7 +8,7 @@ from typing import NamedTuple
 from data_prep.images import SUFFIXES
 from data_prep.people import Person
 from data_prep.progress import say
-from lightning_face.errors import DataError
+from lightning_face.errors import ConfigError, DataError
 
 
 class ImageFile(NamedTuple):
@@ -20,6 +20,16 @@ class ImageFile(NamedTuple):
 
     def __str__(self) -> str:
         return self.path
+
+
+def must_lie_apart(source: Path, out: Path) -> None:
+    """Refuse to write a dataset into the folder that its images come from.
+
+    Raises:
+        ConfigError: `out` lies in `source`.
+    """
+    if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(source)):
+        raise ConfigError(f"{out} lies in {source}, where it would be taken for an identity; choose another place")
 
 
 def numbered_image(source: Path, name: str, number: int, where: str) -> ImageFile:

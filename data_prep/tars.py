@@ -1,10 +1,12 @@
 """Tar archives by the block: headers without time or owner to write, and the place of each member's bytes to read."""
 
 import mmap
+import sys
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from lightning_face.errors import DataError
 
@@ -12,6 +14,7 @@ BLOCK = 512
 _END = bytes(BLOCK)
 _FILE_TYPES = (b"0", b"\0", b"7")
 _SPARSE = b"S"
+_LONGEST_NAME = 1 << 20  # bytes of a header in front of a header
 
 # Fields of a header as POSIX lays them out: name, mode and owner, size, time, checksum, then type to device and prefix.
 _OWNER = b"0000644\0" + b"0000000\0" * 2
@@ -68,33 +71,62 @@ def members(path: Path) -> list[Member]:
         raise DataError(f"{path} is empty (0 bytes); copy or make it again")
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return list(_scan(path, data))
+            return list(scan(path, data, len(data)))
     except ValueError as error:
         raise DataError(f"{path} is damaged: {error}; copy or make it again") from error
 
 
-def _scan(path: Path, data: mmap.mmap) -> Iterator[Member]:
+class _Readable(Protocol):
+    def seek(self, offset: int, /) -> object: ...
+    def read(self, size: int, /) -> bytes: ...
+
+
+def scan(path: Path, data: _Readable, length: int = sys.maxsize) -> Iterator[Member]:
+    """The regular files of a plain tar, as they come.
+
+    Args:
+        path: of the archive, for errors.
+        data: its bytes, which may come from a decompressor: nothing is sought backwards. Whoever asks for members may
+            read each one's bytes before asking for the next.
+        length: of the archive, if it is known.
+
+    Raises:
+        DataError: it is cut short, damaged, compressed, or no tar.
+        ValueError: a number in a header is none.
+    """
     position, name, size = 0, "", -1
-    while (block := data[position : position + BLOCK]) != _END:
-        if len(block) < BLOCK:
-            raise DataError(f"{path} is truncated: no end mark up to byte {len(data)}; copy or make it again")
-        _check_header(path, position, block)
+    while block := _header_at(path, data, min(position, length)):
         kind = block[156:157]
         # A long name or large size comes in a header of its own, before the member's.
         name, size = name or _name(block), size if size >= 0 else _number(block[124:136])
         start, position = position + BLOCK, position + BLOCK + size + -size % BLOCK
-        if size < 0 or start + size > len(data):
-            raise DataError(f"{path} is truncated: {name} has {size} bytes from byte {start}, the file {len(data)}")
+        if size < 0 or start + size > length:
+            raise DataError(f"{path} is truncated: {name} has {size} bytes from byte {start}, the file {length}")
+        if kind in (b"x", b"L") and size > _LONGEST_NAME:
+            raise ValueError(f"a header of {size} bytes for a name")
         if kind == b"x":
-            name, size = _extended(data[start : start + size])
+            name, size = _extended(data.read(size))
         elif kind == b"L":
-            name, size = _text(data[start : start + size]), -1
+            name, size = _text(data.read(size)), -1
         elif kind == _SPARSE:
             raise DataError(f"{path}: {name} is a sparse file, in pieces; pack it without --sparse")
         else:
             if kind in _FILE_TYPES:
                 yield Member(name, start, size)
             name, size = "", -1
+
+
+def _header_at(path: Path, data: _Readable, position: int) -> bytes | None:
+    """The header at a byte; None at the mark of the end."""
+    data.seek(position)
+    block = data.read(BLOCK)
+    if block == _END:
+        return None
+    if len(block) < BLOCK:
+        end = position + len(block)
+        raise DataError(f"{path} is truncated: no end mark up to byte {end}; copy or make it again")
+    _check_header(path, position, block)
+    return block
 
 
 def _check_header(path: Path, position: int, block: bytes) -> None:

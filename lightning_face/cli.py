@@ -15,6 +15,7 @@ from lightning_face.callbacks.checkpointing import Checkpointing
 from lightning_face.callbacks.plots import Plots
 from lightning_face.callbacks.predictions import Predictions
 from lightning_face.callbacks.summary import Summary
+from lightning_face.callbacks.triplet_mining import TripletMining
 from lightning_face.callbacks.verification import Verification
 from lightning_face.checkpoint.choice import best_intact, check_intact, last_intact
 from lightning_face.checkpoint.directory import DENSE_FILE, describe, list_checkpoints, name_of
@@ -75,7 +76,9 @@ class FaceCLI(LightningCLI):
     def before_fit(self) -> None:
         """Everything that can be wrong is found here, in one process, before ranks are started."""
         self.datamodule.check_batch(self.trainer.world_size, self.trainer.accumulate_grad_batches)
-        self.datamodule.check_pairs(self.trainer.accumulate_grad_batches, self.model.objective_config.pair_losses)
+        objective = self.model.objective_config
+        self.datamodule.check_triplets(are_wanted=objective.mines_offline)
+        self.datamodule.check_pairs(self.trainer.accumulate_grad_batches, objective.pair_losses)
         self._callback(Verification).read_pairs(self.datamodule)
         self.trainer.saved_options = kept_options(self._options())
         self._choose(last_intact, partial(self._begin, is_given=bool(self._option("ckpt_path"))))
@@ -210,7 +213,7 @@ def run(arguments: list[str] | None = None) -> FaceCLI:
         FaceDataModule,
         trainer_class=FaceTrainer,
         trainer_defaults={
-            "callbacks": [Plots(), Predictions(), Summary()],
+            "callbacks": [Plots(), Predictions(), Summary(), TripletMining()],
             "enable_checkpointing": False,
             "enable_model_summary": False,
             "log_every_n_steps": 20,

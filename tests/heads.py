@@ -49,13 +49,14 @@ Loss = Callable[[Sample, State, float], Tensor]
 
 
 class Case(NamedTuple):
-    """A head, the scale that it has by default, and its equation."""
+    """A head, the scale that it has by default, its equation, and what is logged of its state."""
 
     make: Callable[..., Head]
     scale: float | None
     loss: Loss
     observe: Callable[[Sequence[Sample], State], None] = lambda samples, state: None
     is_sorted: bool = False
+    facts: Callable[[State], dict[str, float | Tensor]] = lambda state: {}
 
     @property
     def kind(self) -> type[Head]:
@@ -118,6 +119,10 @@ def observe_norms(samples: Sequence[Sample], state: State, share: float = 0.01) 
     state["std"] = share * math.sqrt(variance) + (1 - share) * state["std"]
 
 
+def adaface_facts(state: State) -> dict[str, float | Tensor]:
+    return {"adaface_norm_mean": state["mean"], "adaface_norm_std": state["std"]}
+
+
 def magface(x: Sample, state: State, s: float) -> Tensor:
     a = torch.clamp(x.norm, 10.0, 110.0)
     m = (0.8 - 0.45) / (110.0 - 10.0) * (a - 10.0) + 0.45
@@ -145,19 +150,35 @@ def elastic_cosface(x: Sample, state: State, s: float, std: float = 0.05) -> Ten
     return cosface(x, state, s, m=0.35 + std * x.noise)
 
 
-def sphereface(x: Sample, state: State, s: float) -> Tensor:
+def psi_of(theta: Tensor, m: float) -> Tensor:
+    """In the interval [k pi/m, (k + 1) pi/m] that theta is in."""
+    (k,) = (k for k in range(math.ceil(m)) if k * math.pi / m <= theta < (k + 1) * math.pi / m)
+    return (-1) ** k * torch.cos(m * theta) - 2 * k
+
+
+def lambda_of(state: State) -> float:
+    return max(5.0, 1000.0 / (1.0 + 0.12 * (state["step"] + 1)))
+
+
+def sphereface(x: Sample, state: State, s: float, m: float = 4.0) -> Tensor:
     theta = torch.acos(x.own / x.norm)
-    k = min(int(theta.detach() / (math.pi / 4)), 3)
-    psi = (-1) ** k * torch.cos(4 * theta) - 2 * k
-    blend = max(5.0, 1000.0 / (1.0 + 0.12 * state["step"]))
-    return cross_entropy(x.norm * (blend * torch.cos(theta) + psi) / (1.0 + blend), x.others)
+    blend = lambda_of(state)
+    return cross_entropy(x.norm * (blend * torch.cos(theta) + psi_of(theta, m)) / (1.0 + blend), x.others)
+
+
+def sphereface_facts(state: State) -> dict[str, float | Tensor]:
+    return {"sphereface_lambda": lambda_of(state)}
 
 
 def sphereface_end(x: Sample, state: State, s: float) -> Tensor:
     """Its own psi alone, as `lambda_start` and `lambda_floor` 0 have it."""
-    theta = torch.acos(x.own / x.norm)
-    k = min(int(theta.detach() / (math.pi / 4)), 3)
-    return cross_entropy(x.norm * ((-1) ** k * torch.cos(4 * theta) - 2 * k), x.others)
+    return cross_entropy(x.norm * psi_of(torch.acos(x.own / x.norm), 4.0), x.others)
+
+
+def sphereface_straight(x: Sample, state: State, s: float) -> Tensor:
+    """opensphere's: unit features, no annealing, psi's value and the cosine's gradient."""
+    own = x.own + float((psi_of(x.theta, 1.7) - x.own).detach())
+    return cross_entropy(s * own, [s * other for other in x.others])
 
 
 def uniface(x: Sample, state: State, s: float) -> Tensor:
@@ -165,9 +186,10 @@ def uniface(x: Sample, state: State, s: float) -> Tensor:
     return softplus(b - s * (x.own - 0.4)) + 1.0 * sum((softplus(s * other - b) for other in x.others), 0.0 * b)
 
 
-def sphereface2(x: Sample, state: State, s: float) -> Tensor:
+def sphereface2(x: Sample, state: State, s: float, is_straight: bool = False) -> Tensor:
     def g(z: Tensor) -> Tensor:
-        return 2.0 * ((z + 1.0) / 2.0) ** 3 - 1.0
+        value = 2.0 * ((z + 1.0) / 2.0) ** 3 - 1.0
+        return z + float((value - z).detach()) if is_straight else value
 
     b = state["bias"]
     negatives = sum((softplus(s * (g(other) + 0.4) + b) for other in x.others), 0.0 * b)
@@ -188,17 +210,24 @@ CASES = {
     "arcface, rare classes": Case(
         partial(ArcFace, rarity_power=0.5), 64.0, lambda x, state, s: arcface(x, state, s, m=0.5 * x.rarity**0.5)
     ),
-    "adaface": Case(AdaFace, 64.0, adaface, observe_norms),
+    "adaface": Case(AdaFace, 64.0, adaface, observe_norms, facts=adaface_facts),
     "adaface, quick": Case(
         partial(AdaFace, momentum=0.5, concentration=3.0),
         64.0,
         partial(adaface, h=3.0),
         partial(observe_norms, share=0.5),
+        facts=adaface_facts,
     ),
     "magface": Case(MagFace, 64.0, magface),
-    "curricularface": Case(CurricularFace, 64.0, curricularface, observe_cosines),
+    "curricularface": Case(
+        CurricularFace, 64.0, curricularface, observe_cosines, facts=lambda state: {"curricularface_t": state["t"]}
+    ),
     "curricularface, quick": Case(
-        partial(CurricularFace, momentum=0.5), 64.0, curricularface, partial(observe_cosines, share=0.5)
+        partial(CurricularFace, momentum=0.5),
+        64.0,
+        curricularface,
+        partial(observe_cosines, share=0.5),
+        facts=lambda state: {"curricularface_t": state["t"]},
     ),
     "elastic arcface": Case(ElasticArcFace, 64.0, elastic_arcface),
     "elastic arcface, sorted": Case(
@@ -214,10 +243,30 @@ CASES = {
         partial(elastic_cosface, std=0.02),
         is_sorted=True,
     ),
-    "sphereface": Case(SphereFace, None, sphereface),
-    "sphereface, at the end": Case(partial(SphereFace, lambda_start=0.0, lambda_floor=0.0), None, sphereface_end),
-    "uniface": Case(UniFace, 64.0, uniface),
-    "sphereface2": Case(SphereFace2, 40.0, sphereface2),
+    "sphereface": Case(SphereFace, None, sphereface, facts=sphereface_facts),
+    "sphereface, m 1.7": Case(
+        partial(SphereFace, margin=1.7), None, partial(sphereface, m=1.7), facts=sphereface_facts
+    ),
+    "sphereface, at the end": Case(
+        partial(SphereFace, lambda_start=0.0, lambda_floor=0.0),
+        None,
+        sphereface_end,
+        facts=lambda state: {"sphereface_lambda": 0.0},
+    ),
+    "sphereface, straight through": Case(
+        partial(SphereFace, margin=1.7, lambda_start=0.0, lambda_floor=0.0, scale=30.0, gradient="straight_through"),
+        30.0,
+        sphereface_straight,
+        facts=lambda state: {"sphereface_lambda": 0.0},
+    ),
+    "uniface": Case(UniFace, 64.0, uniface, facts=lambda state: {"uniface_bias": state["bias"]}),
+    "sphereface2": Case(SphereFace2, 40.0, sphereface2, facts=lambda state: {"sphereface2_bias": state["bias"]}),
+    "sphereface2, straight through": Case(
+        partial(SphereFace2, gradient="straight_through"),
+        40.0,
+        partial(sphereface2, is_straight=True),
+        facts=lambda state: {"sphereface2_bias": state["bias"]},
+    ),
 }
 
 

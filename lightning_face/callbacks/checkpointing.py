@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from pytorch_lightning import Callback
-from pytorch_lightning.utilities.rank_zero import rank_zero_info
+from pytorch_lightning.utilities.rank_zero import rank_zero_info, rank_zero_warn
 
 from lightning_face.callbacks.verification import MONITORED
 from lightning_face.checkpoint.directory import checkpoints_of, name_of, point, prune
@@ -105,6 +105,7 @@ class Checkpointing(Callback):
         folder = checkpoints_of(trainer.run_dir)
         trainer.save_checkpoint(folder / name_of(step))
         self._point_best(trainer, step)
-        on_rank_zero(writing(folder)(partial(prune, folder, self.keep)))
+        for left in prune(folder, self.keep) if trainer.is_global_zero else []:
+            rank_zero_warn(f"an old checkpoint cannot be removed now: {left}; the next save tries again")
         self._saved_step, self._saved_at = step, time.monotonic()
         rank_zero_info(f"saved {folder / name_of(step)}")

@@ -28,7 +28,7 @@ def summary_table(trainer: FaceTrainer, pl_module: FaceModule) -> Table:
     table = Table(title="lightning_face", show_header=False, title_justify="left")
     rows = {
         "data": f"{order.num_samples:,} images, {data.num_classes:,} identities,"
-        f" {len(data.faces.shards.manifest.shards)} shards in {data.faces.shards.folder}",
+        f" {len(data.faces.shards.manifest.shards)} shards in {data.faces.shards.source}",
         "verification": ", ".join(data.verification) or "none",
         "model": f"{pl_module.backbone_name}, {parameters:,} parameters, {backbone.embedding_dim}-D,"
         f" {data.image_size}x{data.image_size}",

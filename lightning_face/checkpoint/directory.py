@@ -145,16 +145,24 @@ def _is_inside(name: str) -> bool:
     return not path.is_absolute() and ".." not in path.parts
 
 
-def prune(folder: Path, keep: int) -> None:
+def prune(folder: Path, keep: int) -> list[str]:
     """Remove all but the newest `keep` checkpoints; what `last` and `best` point to stays.
 
     Those after `last` are damaged ones that were passed over: they count as nothing, until the run comes there again.
+
+    Returns:
+        What could not be removed, with the reason: on network file systems, say, files that another process has open.
     """
     kept = {(folder / link).resolve() for link in ("last", "best")}
     last = (folder / "last").resolve()
     reached = [checkpoint for checkpoint in sorted(folder.glob("step-*")) if checkpoint.name <= last.name]
+    left: list[str] = []
     for checkpoint in reached[:-keep]:
         if checkpoint.resolve() not in kept:
-            # Without its description it counts as incomplete from the first moment of its removal on.
-            (checkpoint / DESCRIPTION_FILE).unlink(missing_ok=True)
-            shutil.rmtree(checkpoint)
+            try:
+                # Without its description it counts as incomplete from the first moment of its removal on.
+                (checkpoint / DESCRIPTION_FILE).unlink(missing_ok=True)
+                shutil.rmtree(checkpoint)
+            except OSError as error:
+                left.append(f"{checkpoint} ({error.strerror or error})")
+    return left

@@ -4,29 +4,35 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from pytorch_lightning import LightningDataModule
 from pytorch_lightning.utilities.rank_zero import rank_zero_info
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from lightning_face.data.augment import AugmentConfig, augment, normalise
+from lightning_face.data.cache import CacheConfig
 from lightning_face.data.faces import FaceBatch, Faces
 from lightning_face.data.identity_order import IdentityOrder
-from lightning_face.data.manifest import IDENTITIES_FILE
-from lightning_face.data.order import LaneOrder, Order, slots_of
+from lightning_face.data.manifest import IDENTITIES_FILE, PAIRS_FILE
+from lightning_face.data.order import Ids, LaneOrder, Order, slots_of
+from lightning_face.data.places import open_dataset
 from lightning_face.data.position import Position
-from lightning_face.data.sampler import SequentialSampler, TrainSampler
-from lightning_face.data.shards import Shards
+from lightning_face.data.sampler import GivenSampler, SequentialSampler, TrainSampler, share_of
+from lightning_face.data.triplet_order import TripletOrder
 from lightning_face.errors import ConfigError
+
+READ_AHEAD = 2
+"""Batches that each data worker has ready or in work, beyond the one that is used."""
 
 
 class FaceDataModule(LightningDataModule):
     """Reads training shards and verification sets made by `python -m data_prep`.
 
     Args:
-        train: folder of the training dataset.
-        verification: name and folder of each verification set, scored during and after training.
-        predict: folder of the dataset that `predict` embeds; default: the training dataset.
+        train: folder of the training dataset, or with a cache the URL below which its files lie.
+        verification: name and folder or URL of each verification set, scored during and after training.
+        predict: folder or URL of the dataset that `predict` embeds; default: the training dataset.
         global_batch_size: samples per optimizer step over all ranks and micro-batches.
         image_size: side of the network's input, pixels; images are scaled to it on the device.
         num_workers: processes that read and decode, per rank; 0 reads in the main process.
@@ -37,6 +43,10 @@ class FaceDataModule(LightningDataModule):
             null takes images one by one, each at most once an epoch.
         tail_weight: in [0, 1]: 0 meets identities in proportion to their images, n; 1 all equally often; in between,
             in proportion to n^(1 - tail_weight).
+        mine_every_n_steps: makes up batches of triplets, for `objective.triplet.mining: offline`, which are mined every
+            so many optimizer steps among as many images as there are triplets; `images_per_identity` (by default 2) and
+            `tail_weight` are then about these images.
+        cache: where each node keeps copies of the shards of all these datasets; null reads them where they lie.
         augment: random changes of training images.
         seed: of order and augmentation.
 
@@ -58,6 +68,8 @@ class FaceDataModule(LightningDataModule):
         window: int = 4096,
         images_per_identity: int | None = None,
         tail_weight: float = 0.0,
+        mine_every_n_steps: int | None = None,
+        cache: CacheConfig | None = None,
         augment: AugmentConfig = AugmentConfig(),
         seed: int = 0,
     ) -> None:
@@ -71,15 +83,22 @@ class FaceDataModule(LightningDataModule):
         self.num_workers = num_workers
         self.verification_batch_size = verification_batch_size
         self.augment = augment
-        self.faces = Faces(Shards(Path(train)), seed, replace_damaged=True)
-        self.verification = {name: _whole(Path(path), seed) for name, path in (verification or {}).items()}
-        self.predict = _whole(Path(predict or train), seed)
+        self.faces = Faces(open_dataset(train, cache), seed, replace_damaged=True)
+        # Every image of these counts.
+        self.verification = {
+            name: Faces(open_dataset(source, cache, PAIRS_FILE), seed, replace_damaged=False)
+            for name, source in (verification or {}).items()
+        }
+        self.predict = Faces(open_dataset(predict or train, cache), seed, replace_damaged=False)
         self.order: Order
-        if images_per_identity is None and tail_weight == 0:
+        of_people = (self.faces.shards.index["label"], self.num_classes, global_batch_size, seed)
+        if mine_every_n_steps is not None:
+            per_identity = 2 if images_per_identity is None else images_per_identity
+            self.order = TripletOrder(*of_people, mine_every_n_steps, per_identity, tail_weight)
+        elif images_per_identity is None and tail_weight == 0:
             self.order = self._lanes(global_batch_size, seed, lanes, window)
         else:
-            labels_N, per_identity = self.faces.shards.index["label"], images_per_identity or 1
-            self.order = IdentityOrder(labels_N, self.num_classes, global_batch_size, seed, per_identity, tail_weight)
+            self.order = IdentityOrder(*of_people, images_per_identity or 1, tail_weight)
         self.position = Position.start_of(self.order, self.faces.shards.manifest.digest())
 
     def _lanes(self, global_batch_size: int, seed: int, lanes: int, window: int) -> LaneOrder:
@@ -103,7 +122,9 @@ class FaceDataModule(LightningDataModule):
         return self.faces.shards.folder / IDENTITIES_FILE
 
     def check_batch(self, num_ranks: int, accumulation: int) -> None:
-        """Raise ConfigError unless every rank gets equally large micro-batches, of whole identities over all ranks."""
+        """Raise ConfigError unless every rank gets equally large micro-batches, of whole identities or triplets."""
+        if isinstance(self.order, TripletOrder):
+            self.order.check_micro_batches(num_ranks, accumulation, READ_AHEAD * self.num_workers)
         slots_of(self.order.global_batch_size, accumulation, 0, 0, num_ranks)
         per_micro_batch = self.order.global_batch_size // accumulation
         if isinstance(self.order, IdentityOrder) and per_micro_batch % self.order.images_per_identity:
@@ -112,13 +133,29 @@ class FaceDataModule(LightningDataModule):
                 f" {per_micro_batch} samples (data.global_batch_size / trainer.accumulate_grad_batches)"
             )
 
+    def check_triplets(self, *, are_wanted: bool) -> None:
+        """Raise ConfigError unless triplets are mined for a loss that takes them as they stand, and for that alone."""
+        are_mined = isinstance(self.order, TripletOrder)
+        if are_wanted and not are_mined:
+            raise ConfigError(
+                "objective.triplet.mining offline takes triplets that nothing mines: set data.mine_every_n_steps, or"
+                " choose triplets within the batch, semi_hard say"
+            )
+        if are_mined and not are_wanted:
+            raise ConfigError(
+                "data.mine_every_n_steps mines triplets that no loss takes: set objective.triplet.mining to offline"
+            )
+
     def check_pairs(self, accumulation: int, wanted_by: list[str]) -> None:
         """Raise ConfigError unless each micro-batch has several images of each of several identities.
 
         Args:
             accumulation: micro-batches per optimizer step.
-            wanted_by: terms of the loss that need them; nothing is checked where there are none.
+            wanted_by: terms of the loss that need them; nothing is checked where there are none, or where batches
+                are made up of triplets.
         """
+        if isinstance(self.order, TripletOrder):
+            return
         per_identity = self.order.images_per_identity if isinstance(self.order, IdentityOrder) else 1
         per_micro_batch = self.order.global_batch_size // accumulation
         if wanted_by and not 1 < per_identity < per_micro_batch:
@@ -138,7 +175,18 @@ class FaceDataModule(LightningDataModule):
             first_epoch=self.position.epoch,
             first_step=self.position.step_in_epoch,
         )
+        copies = self.faces.shards.copies
+        if copies is not None and isinstance(self.order, LaneOrder):  # others take images from all shards
+            # Half of what is this rank's share of the cache: the other half holds what is read at the moment.
+            sampler.read_ahead(self.faces.shards, copies, copies.cache.max_bytes // (2 * self.trainer.num_devices))
         return self._loader(self.faces, sampler, keep_workers=True)
+
+    def subset_dataloader(self, sample_ids_M: Ids) -> DataLoader[FaceBatch]:
+        """This rank's share of given training images, in order: batches are the same for any number of ranks."""
+        assert self.trainer is not None
+        batch_size = self.verification_batch_size
+        own = share_of(len(sample_ids_M), batch_size, self.trainer.global_rank, self.trainer.world_size)
+        return self._loader(self.faces, GivenSampler(sample_ids_M[own], batch_size), keep_workers=False)
 
     def val_dataloader(self) -> list[DataLoader[FaceBatch]]:
         """One loader per verification set, in the order of `verification`."""
@@ -167,13 +215,20 @@ class FaceDataModule(LightningDataModule):
         self.position = replace(self.position, epoch=place[0], consumed=place[1])
 
     def state_dict(self) -> dict[str, Any]:
-        """The position; see `Position.state`."""
-        return self.position.state()
+        """The position, see `Position.state`, and the triplets that are known."""
+        state = self.position.state()
+        if isinstance(self.order, TripletOrder):
+            state["triplets"] = {window: torch.from_numpy(mined) for window, mined in self.order.mined.items()}
+        return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a saved position; called before `train_dataloader`."""
-        if self.trainer is not None and self.trainer.state.fn == "fit":
-            self.position = self.position.resumed_from(state_dict)
+        if self.trainer is None or self.trainer.state.fn != "fit":
+            return
+        self.position = self.position.resumed_from(state_dict)
+        if isinstance(self.order, TripletOrder):
+            for window, triplets_T3 in sorted(state_dict["triplets"].items()):
+                self.order.remember(window, triplets_T3.numpy())
 
     def _sequential(self, faces: Faces) -> DataLoader[FaceBatch]:
         assert self.trainer is not None
@@ -187,11 +242,7 @@ class FaceDataModule(LightningDataModule):
             sampler=sampler,
             batch_size=None,
             num_workers=self.num_workers,
+            prefetch_factor=READ_AHEAD if self.num_workers else None,
             persistent_workers=keep_workers and self.num_workers > 0,
             pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
         )
-
-
-def _whole(folder: Path, seed: int) -> Faces:
-    """A dataset every image of which counts."""
-    return Faces(Shards(folder), seed, replace_damaged=False)

@@ -6,12 +6,12 @@ often than their share.
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_face.data.order import Ids, Slots, check_one_batch
+from lightning_face.data.order import STEPS_AT_ONCE, Ids, Slots, check_one_batch
 from lightning_face.errors import ConfigError
 from lightning_face.hashing import hash64, permutation, uniform
 
@@ -47,6 +47,7 @@ class IdentityOrder:
     seed: int
     images_per_identity: int = 1
     tail_weight: float = 0.0
+    steps_at_once: ClassVar[int] = STEPS_AT_ONCE
 
     def __post_init__(self) -> None:
         check_one_batch(self.num_samples, self.global_batch_size)

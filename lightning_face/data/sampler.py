@@ -1,12 +1,16 @@
 """Samplers whose items are whole batches, for `DataLoader(dataset, sampler=..., batch_size=None)`."""
 
 from collections.abc import Iterator, Sized
+from itertools import chain, count
 
 import numpy as np
 from torch.utils.data import Sampler
 
+from lightning_face.data.ahead import ReadAhead
+from lightning_face.data.cache import Copies
 from lightning_face.data.faces import BatchRequest
-from lightning_face.data.order import Order, slots_of
+from lightning_face.data.order import Ids, Order, slots_of
+from lightning_face.data.shards import Shards
 
 
 class TrainSampler(Sampler[BatchRequest]):
@@ -24,8 +28,6 @@ class TrainSampler(Sampler[BatchRequest]):
         first_step: optimizer steps of that epoch that are already trained.
     """
 
-    STEPS_AT_ONCE = 64  # computes ids of many steps together, 0.2 us a sample instead of 2
-
     def __init__(
         self, order: Order, *, accumulation: int, rank: int, num_ranks: int, first_epoch: int, first_step: int
     ) -> None:
@@ -36,6 +38,7 @@ class TrainSampler(Sampler[BatchRequest]):
         ]
         self._epoch = self._resumed_epoch = first_epoch
         self._resumed_step = first_step
+        self._ahead: ReadAhead | None = None
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of the next `iter()`."""
@@ -47,19 +50,49 @@ class TrainSampler(Sampler[BatchRequest]):
 
     def __iter__(self) -> Iterator[BatchRequest]:
         """Start the epoch, or go on with the resumed one."""
-        first_step = self._resumed_step if self._epoch == self._resumed_epoch else 0
-        return self._requests(self._epoch, first_step)
+        for request in self._requests(self._epoch):
+            if self._ahead is not None:
+                self._ahead.read()
+            yield request
 
-    def _requests(self, epoch: int, first_step: int) -> Iterator[BatchRequest]:
-        slots = np.concatenate(self._slots)
-        for start in range(first_step, self._order.steps_per_epoch, self.STEPS_AT_ONCE):
-            num_steps = min(self.STEPS_AT_ONCE, self._order.steps_per_epoch - start)
+    def read_ahead(self, shards: Shards, copies: Copies, budget_bytes: int) -> None:
+        """Bring shards into the node's cache before they are wanted; see `ReadAhead`."""
+        from_here_on = chain.from_iterable(map(self._requests, count(self._epoch)))
+        self._ahead = ReadAhead(shards, copies, from_here_on, budget_bytes)
+
+    def _requests(self, epoch: int) -> Iterator[BatchRequest]:
+        first_step = self._resumed_step if epoch == self._resumed_epoch else 0
+        slots, at_once = np.concatenate(self._slots), self._order.steps_at_once
+        for start in range(first_step, self._order.steps_per_epoch, at_once):
+            num_steps = min(at_once, self._order.steps_per_epoch - start)
             for step, ids in enumerate(self._order.sample_ids(epoch, start, num_steps, slots), start):
                 for micro_batch, own_ids in enumerate(np.split(ids, len(self._slots))):
                     yield BatchRequest(epoch, step * len(self._slots) + micro_batch, own_ids)
 
 
-class SequentialSampler(Sampler[BatchRequest]):
+class GivenSampler(Sampler[BatchRequest]):
+    """Given samples, batch after batch.
+
+    Args:
+        ids: sample ids.
+        batch_size: the last batch may be smaller.
+    """
+
+    def __init__(self, ids: Ids, batch_size: int) -> None:
+        self._ids = ids
+        self._batch_size = batch_size
+
+    def __len__(self) -> int:
+        """Batches."""
+        return -(-len(self._ids) // self._batch_size)
+
+    def __iter__(self) -> Iterator[BatchRequest]:
+        """The batches in order."""
+        for number in range(len(self)):
+            yield BatchRequest(0, number, self._ids[number * self._batch_size : (number + 1) * self._batch_size])
+
+
+class SequentialSampler(GivenSampler):
     """Every sample once, in order, in equally many equally large batches on each rank.
 
     The last rank's last samples are repeated to fill its batches: consumers store results by sample id.
@@ -72,15 +105,13 @@ class SequentialSampler(Sampler[BatchRequest]):
     """
 
     def __init__(self, dataset: Sized, *, batch_size: int, rank: int, num_ranks: int) -> None:
-        per_rank = -(-len(dataset) // num_ranks)
-        self._ids = np.minimum(np.arange(rank * per_rank, (rank + 1) * per_rank), len(dataset) - 1)
-        self._batch_size = batch_size
+        super().__init__(share_of(len(dataset), 1, rank, num_ranks), batch_size)
 
-    def __len__(self) -> int:
-        """Batches of this rank, the same on every rank."""
-        return -(-len(self._ids) // self._batch_size)
 
-    def __iter__(self) -> Iterator[BatchRequest]:
-        """The batches in order."""
-        for number in range(len(self)):
-            yield BatchRequest(0, number, self._ids[number * self._batch_size : (number + 1) * self._batch_size])
+def share_of(number: int, batch_size: int, rank: int, num_ranks: int) -> Ids:
+    """Places of [0, number) that a rank takes: a contiguous block of whole batches, equally many on each rank.
+
+    Where they begin and end does not depend on the number of ranks. The last place is repeated to fill the batches.
+    """
+    per_rank = -(-number // (batch_size * num_ranks)) * batch_size
+    return np.minimum(np.arange(rank * per_rank, (rank + 1) * per_rank), number - 1)

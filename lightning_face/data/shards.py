@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_face.data.manifest import IDENTITIES_FILE, INDEX_DTYPE, INDEX_FILE, Manifest, names_in
+from lightning_face.data.cache import Copies
+from lightning_face.data.fetch import shown
+from lightning_face.data.manifest import IDENTITIES_FILE, INDEX_DTYPE, INDEX_FILE, Manifest, Shard, names_in
 from lightning_face.errors import DataError
 
 MAX_OPEN_SHARDS = 128
@@ -24,18 +26,27 @@ class Shards:
 
     Args:
         folder: of the dataset.
+        copies: of its shards in the node's cache; without, they lie in the folder.
 
     Raises:
         DataError: the folder is no dataset, or does not agree with its manifest.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, copies: Copies | None = None) -> None:
         self.folder = folder
+        self.copies = copies
         self.manifest = Manifest.load(folder)
         self._files: dict[int, int] = {}
-        self._check_files()
+        if copies is None:
+            self._check_shards()
+        self._check_index()
         self._check_identities()
         self._check_labels()
+
+    @property
+    def source(self) -> str:
+        """Where the dataset lies, for people to read."""
+        return str(self.folder) if self.copies is None else shown(self.copies.source)
 
     @cached_property
     def index(self) -> np.memmap:
@@ -71,8 +82,20 @@ class Shards:
         if shard not in self._files:
             if len(self._files) >= MAX_OPEN_SHARDS:
                 os.close(self._files.pop(next(iter(self._files))))
-            self._files[shard] = os.open(self.folder / self.manifest.shards[shard].name, os.O_RDONLY | os.O_CLOEXEC)
+            self._files[shard] = self._open(self.manifest.shards[shard])
         return self._files[shard]
+
+    def _open(self, shard: Shard) -> int:
+        if self.copies is None:
+            return os.open(self.folder / shard.name, os.O_RDONLY | os.O_CLOEXEC)
+        file = self.copies.open(shard)
+        self._close_dropped()
+        return file
+
+    def _close_dropped(self) -> None:
+        """Close copies that have made room in the cache: their bytes are free only then."""
+        for shard in [shard for shard, file in self._files.items() if os.fstat(file).st_nlink == 0]:
+            os.close(self._files.pop(shard))
 
     def __getstate__(self) -> dict[str, object]:
         """Workers open files of their own and map the index again."""
@@ -80,7 +103,7 @@ class Shards:
         state.pop("index", None)
         return state
 
-    def _check_files(self) -> None:
+    def _check_shards(self) -> None:
         for shard in self.manifest.shards:
             path = self.folder / shard.name
             length = path.stat().st_size if path.is_file() else None
@@ -91,6 +114,8 @@ class Shards:
                     f"shard {path} has {length} bytes, its manifest says {shard.bytes}: empty, cut short or of another"
                     f" dataset; restore it, or write the manifest again with `python -m data_prep index {self.folder}`"
                 )
+
+    def _check_index(self) -> None:
         path = self.folder / INDEX_FILE
         length = path.stat().st_size if path.is_file() else -1
         expected = self.manifest.num_samples * INDEX_DTYPE.itemsize

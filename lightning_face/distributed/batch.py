@@ -5,8 +5,8 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
+from lightning_face.directions import unit_vectors
 from lightning_face.distributed.collectives import all_gather_rows, gather_rows
 from lightning_face.distributed.world import rank
 
@@ -35,7 +35,7 @@ class GlobalBatch:
     @cached_property
     def unit(self) -> "GlobalBatch":
         """The same samples with features of length one; what is gathered for one of the two serves both."""
-        return _UnitBatch(normalize(self.features_BD), self.labels_B, self)
+        return _UnitBatch(unit_vectors(self.features_BD), self.labels_B, self)
 
     @cached_property
     def features_GD(self) -> Tensor:
@@ -58,7 +58,7 @@ class _UnitBatch(GlobalBatch):
     @cached_property
     def features_GD(self) -> Tensor:
         with torch.enable_grad():
-            return normalize(self.raw.features_GD)
+            return unit_vectors(self.raw.features_GD)
 
     @property
     def labels_G(self) -> Tensor:

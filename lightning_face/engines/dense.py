@@ -5,7 +5,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from pytorch_lightning import Trainer
+from pytorch_lightning.plugins import TorchCheckpointIO
 from pytorch_lightning.trainer.connectors.checkpoint_connector import _CheckpointConnector
 from pytorch_lightning.utilities.rank_zero import rank_zero_info
 
@@ -17,6 +19,15 @@ from lightning_face.engines.choice import engine_of
 from lightning_face.errors import CheckpointError
 
 
+class DenseFile(TorchCheckpointIO):
+    """`dense.ckpt`, written where it belongs: Lightning makes it in memory first, and then in $TMPDIR, often small."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """See Lightning."""
+        with Path(path).open("wb") as file:  # by its name, torch would say of a full disk no more than that it failed
+            torch.save(checkpoint, file)
+
+
 class DensePart(_CheckpointConnector):
     """Lightning's connector, which saves and loads weights, optimizer and counters."""
 
@@ -24,6 +35,8 @@ class DensePart(_CheckpointConnector):
         super().__init__(trainer)
         self.choose: Callable[[], Path | None] | None = None
         """Rank 0's choice of a checkpoint, in place of the one that Lightning was given."""
+        if not self._engine.startswith("deepspeed"):
+            trainer.strategy.checkpoint_io = DenseFile()
 
     @property
     def _engine(self) -> str:

@@ -7,7 +7,8 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
+
+from lightning_face.directions import unit_vectors
 
 Fusion = Literal["concat", "sum", "none"]
 
@@ -34,15 +35,15 @@ def fuse(features_ND: Tensor, flipped_ND: Tensor | None, how: Fusion) -> Tensor:
         Feature Learning Approach for Deep Face Recognition (ECCV 2016), section 4.1; Wei et al., Minimum Margin Loss.
     """
     if how == "none":
-        return normalize(_at_least_float32(features_ND), dim=1)
+        return unit_vectors(_at_least_float32(features_ND))
     if flipped_ND is None or flipped_ND.shape != features_ND.shape:
         shapes = tuple(features_ND.shape), None if flipped_ND is None else tuple(flipped_ND.shape)
         raise ValueError(f"flipped_ND must have the shape of features_ND for {how!r}, {shapes[0]}; is {shapes[1]}")
     first_ND, second_ND = _at_least_float32(features_ND), _at_least_float32(flipped_ND)
     if how == "sum":
-        return normalize(first_ND + second_ND, dim=1)
+        return unit_vectors(first_ND + second_ND)
     if how == "concat":
-        return normalize(torch.cat([first_ND, second_ND], dim=1), dim=1)
+        return unit_vectors(torch.cat([first_ND, second_ND], dim=1))
     raise ValueError(f"how must be 'concat', 'sum' or 'none', is {how!r}")
 
 

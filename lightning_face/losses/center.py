@@ -23,7 +23,7 @@ def center_loss(features_BD: Tensor, centers_BD: Tensor) -> Tensor:
 
 
 def moved_centers(centers_UD: Tensor, sums_UD: Tensor, counts_U: Tensor, rate: float) -> Tensor:
-    """Centers after one step of Wen's rule: c - rate * (n c - sum of x) / (1 + n).
+    """Centers after one step of Wen's rule: c + rate * (sum of x - n c) / (1 + n).
 
     Sums and counts are those of the whole global batch: dividing before adding over ranks would be another rule.
 
@@ -40,7 +40,8 @@ def moved_centers(centers_UD: Tensor, sums_UD: Tensor, counts_U: Tensor, rate: f
         Wen et al., ECCV 2016, equation 4 and step 6 of algorithm 1.
     """
     counts_U1 = counts_U.to(centers_UD.dtype).unsqueeze(1)
-    return centers_UD - rate * (counts_U1 * centers_UD - sums_UD) / (1.0 + counts_U1)
+    offsets_UD = torch.addcmul(sums_UD, counts_U1, centers_UD, value=-1.0)
+    return torch.addcmul(centers_UD, offsets_UD, rate / (1.0 + counts_U1))
 
 
 def class_sums(features_BD: Tensor, slots_B: Tensor, num_slots: int) -> Tensor:

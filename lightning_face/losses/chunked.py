@@ -122,11 +122,10 @@ def row_gradient(chunk: Chunk, scored: Scored) -> Tensor:
         values_GR = scoring.values(scored.features_GD, rows)
         free_GR = values_GR.detach().requires_grad_()
         logits_GR = scoring.logits(free_GR, scored.targets_G)
-    others_GR = chunk.place_own_(logits_GR.detach().clone(), -torch.inf)
-    weights_GR = scoring.reduction.weights_(others_GR, scored.negatives_G)
+    weights_GR = scoring.reduction.weights_(logits_GR.detach().clone(), scored.negatives_G)
     weights_GR.mul_(scored.negatives_gradient_G.unsqueeze(1))
     if scoring.negatives is not None:
         (weights_GR,) = torch.autograd.grad(logits_GR, free_GR, weights_GR)
-    chunk.place_own_(weights_GR, scored.target_gradient_G)
+    chunk.place_own_(weights_GR, scored.target_gradient_G)  # until here as if it were a negative
     (gradient,) = torch.autograd.grad(values_GR, rows, weights_GR)
     return gradient

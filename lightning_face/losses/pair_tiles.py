@@ -48,10 +48,15 @@ def squared_distances(rows_RD: Tensor, others_SD: Tensor) -> Tensor:
     Distances do not change when all points move together; the mean is taken off first, since the expanded square
     loses digits where norms are large against distances.
     """
-    origin = rows_RD.mean(dim=0)
-    rows, others = rows_RD - origin, others_SD - origin
-    squares_RS = torch.addmm(others.square().sum(1), rows, others.T, alpha=-2.0)
-    return squares_RS.add_(rows.square().sum(1, keepdim=True)).clamp_min_(0.0)
+    origin_D = rows_RD.mean(dim=0)
+    return _expanded_squares(rows_RD - origin_D, others_SD - origin_D)
+
+
+def _expanded_squares(rows_RD: Tensor, others_SD: Tensor) -> Tensor:
+    """||r||^2 - 2 r o + ||o||^2 of points around the origin."""
+    squares_R, squares_S = (torch.linalg.vector_norm(points, dim=1).square_() for points in (rows_RD, others_SD))
+    squares_RS = torch.addmm(squares_S, rows_RD, others_SD.T, alpha=-2.0)
+    return squares_RS.add_(squares_R.unsqueeze(1)).clamp_min_(0.0)
 
 
 class TileOfPairs:
@@ -71,7 +76,9 @@ class TileOfPairs:
     """
 
     def __init__(self, first: ClassRows, second: ClassRows, margin: float) -> None:
-        squares_RS = squared_distances(first.rows_RD, second.rows_RD)
+        origin_D = first.rows_RD.mean(dim=0)
+        first_RD, second_SD = first.rows_RD - origin_D, second.rows_RD - origin_D
+        squares_RS = _expanded_squares(first_RD, second_SD)
         columns_R1 = torch.searchsorted(second.classes_R, first.classes_R).clamp_max_(len(second) - 1).unsqueeze(1)
         is_self_R1 = second.classes_R[columns_R1] == first.classes_R.unsqueeze(1)
         # By a mask and not by the places of what it holds, which a GPU would have to be waited for.
@@ -79,11 +86,11 @@ class TileOfPairs:
         smallest_S = squares_RS.amin(0)
         self.smallest_square = smallest_S.amin()
         self.close_K = (~(smallest_S >= margin)).nonzero().squeeze(1)  # nan is not kept out: the loss must show it
-        shortfall_RK = (margin - squares_RS[:, self.close_K]).clamp_min_(0.0)
+        shortfall_RK = (margin - _taken(squares_RS, 1, self.close_K)).clamp_min_(0.0)
         self.num_close = shortfall_RK.count_nonzero()
         self.loss = shortfall_RK.sum()
         self._is_close_RK = shortfall_RK.sign_()
-        self._first_RD, self._second_KD = first.rows_RD, second.rows_RD[self.close_K]
+        self._first_RD, self._second_KD = first_RD, _taken(second_SD, 0, self.close_K)
 
     def first_gradient(self) -> Tensor:
         """Gradient (R, D) with respect to the first side's rows, each pair taken in both orders."""
@@ -94,8 +101,12 @@ class TileOfPairs:
         return _gradient(self._is_close_RK.T, self._second_KD, self._first_RD)
 
 
+def _taken(tensor: Tensor, dim: int, places_K: Tensor) -> Tensor:
+    """What stands at distinct, sorted places; the tensor itself if that is all of it."""
+    return tensor if len(places_K) == tensor.shape[dim] else tensor.index_select(dim, places_K)
+
+
 def _gradient(weights_RK: Tensor, rows_RD: Tensor, others_KD: Tensor) -> Tensor:
     """Twice the weighted sum over the others o of the gradient of -||r - o||^2 with respect to each row r."""
-    origin = rows_RD.mean(0)
-    pull_RD = weights_RK @ (others_KD - origin)
-    return 4.0 * pull_RD.sub_(weights_RK.sum(1, keepdim=True) * (rows_RD - origin))
+    pull_RD = weights_RK @ others_KD
+    return pull_RD.addcmul_(weights_RK.sum(1, keepdim=True), rows_RD, value=-1.0).mul_(4.0)

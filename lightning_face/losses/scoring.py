@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from lightning_face.directions import dividing_lengths, unit_vectors
 from lightning_face.losses.reductions import OF_NOTHING, LogSumExp, NegativesReduction
 
 # Shapes: B samples, D embedding dimension, R classes, K rows per class.
@@ -44,9 +44,9 @@ class Scoring:
     A margin on the own class is no matter of scoring: the loss is any function of the two numbers that it sees.
 
     Args:
-        unit_features: features are normalised first.
+        unit_features: features are normalised first; one of zeros has the values 0, and gets no gradient.
         unit_rows: rows are normalised first; with unit features the values are cosines. A row of zeros has the value 0
-            and a finite but huge gradient: start from others.
+            and gets no gradient: it would stay, so start from others.
         negatives: logits of negatives; None takes their values.
         bias: a scalar that is added to all logits of negatives, and receives this rank's part of its gradient; a
             learned threshold of `SoftplusSum`. None adds nothing.
@@ -64,14 +64,14 @@ class Scoring:
 
     def prepared(self, features_BD: Tensor) -> Tensor:
         """Features as `values` and `best_rows` take them."""
-        return F.normalize(features_BD) if self.unit_features else features_BD
+        return unit_vectors(features_BD) if self.unit_features else features_BD
 
     def values(self, features_BD: Tensor, rows: Tensor) -> Tensor:
         """Values (B, R) of all pairs of prepared features and rows."""
         flat = rows.flatten(0, -2)
         products = features_BD @ flat.T
         if self.unit_rows:  # scaled afterwards: normalised rows would be written, and differentiated through
-            products = products * flat.norm(dim=1).clamp_min(1e-12).reciprocal()
+            products = products * dividing_lengths(flat).reciprocal()
         if rows.ndim == 2:
             return products
         return products.unflatten(1, rows.shape[:2]).max(2).values  # amax would share the gradient between equals
@@ -98,7 +98,7 @@ class Scoring:
         return self if self.bias is None else replace(self, bias=self.bias.detach().clone())
 
     def _directions(self, rows: Tensor) -> Tensor:
-        return F.normalize(rows, dim=-1) if self.unit_rows else rows
+        return unit_vectors(rows) if self.unit_rows else rows
 
     def is_first(self, scores: Scores) -> Tensor:
         """Which samples (B,) are nearest to their own class: as a negative it had the largest logit of all."""

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from lightning_face.losses.pairs import Costs, Pairs, distances_of
 
-# Shapes: B anchors, G samples of the global batch, N pairs of an anchor and a positive.
+# Shapes: B anchors, G samples of the global batch, N pairs of an anchor and a positive, T triplets, D dimension.
 
 Mining = Literal["semi_hard", "hardest_negative", "batch_hard", "batch_all"]
 
@@ -34,6 +34,25 @@ def triplet_loss(pairs: Pairs, mining: Mining, *, margin: float | None, squared:
     """
     distances_BG = pairs.squares_BG if squared else distances_of(pairs.squares_BG)
     excess, is_chosen = _MINERS[mining](distances_BG, pairs.is_positive_BG, pairs.is_negative_BG)
+    return _costs(excess, is_chosen, margin)
+
+
+def given_triplet_loss(features_T3D: Tensor, *, margin: float | None, squared: bool) -> Costs:
+    """The same of triplets that are known: anchor, positive and negative of each.
+
+    Args:
+        features_T3D: floating point.
+        margin: see `triplet_loss`.
+        squared: see `triplet_loss`.
+    """
+    anchors_T1D, others_T2D = features_T3D.split([1, 2], dim=1)
+    squares_T2 = (anchors_T1D - others_T2D).square().sum(2)
+    to_positive_T, to_negative_T = (squares_T2 if squared else distances_of(squares_T2)).unbind(1)
+    excess_T = to_positive_T - to_negative_T
+    return _costs(excess_T, torch.ones_like(excess_T, dtype=torch.bool), margin)
+
+
+def _costs(excess: Tensor, is_chosen: Tensor, margin: float | None) -> Costs:
     return Costs.of(F.softplus(excess) if margin is None else F.relu(excess + margin), is_chosen)
 
 

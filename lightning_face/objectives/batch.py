@@ -1,6 +1,7 @@
 """What the terms of an objective see of one micro-batch, and how each term states its reduction."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal, Protocol, get_args
 
 from torch import Tensor
@@ -8,6 +9,7 @@ from torch import Tensor
 from lightning_face.distributed.batch import GlobalBatch
 from lightning_face.distributed.world import world_size
 from lightning_face.errors import ConfigError
+from lightning_face.losses import Pairs
 from lightning_face.objectives.long_tail import Figures
 
 Reduction = Literal["mean", "sum"]
@@ -36,6 +38,16 @@ class MicroBatch(GlobalBatch):
     accumulation: int
     noise_B: Tensor | None = None
     figures: Figures = field(default_factory=dict)
+
+    @cached_property
+    def pairs(self) -> Pairs:
+        """This rank's samples compared with all of the micro-batch, once for all terms; every rank calls."""
+        return Pairs.of(self.features_GD, self.labels_G, self.own)
+
+    @cached_property
+    def unit_pairs(self) -> Pairs:
+        """The same of features of length one."""
+        return Pairs.of(self.unit.features_GD, self.labels_G, self.own)
 
     def sample_factor(self, reduction: Reduction) -> float:
         """What a sum over samples is multiplied by, so that it ends as `reduction` over the whole global batch."""

@@ -1,5 +1,6 @@
 """The center loss term."""
 
+import math
 from dataclasses import dataclass
 from typing import get_args
 
@@ -42,14 +43,14 @@ class CenterConfig:
 
     def __post_init__(self) -> None:
         check_reduction("center", self.reduction)
-        if not self.weight >= 0:  # written so that nan is refused too
-            raise ConfigError(f"center.weight must not be negative, got {self.weight}")
+        if not 0 <= self.weight < math.inf:  # written so that nan is refused too
+            raise ConfigError(f"center.weight must not be negative, nor infinite, got {self.weight}")
         if not 0 <= self.rate <= 1:
             raise ConfigError(f"center.rate must be in [0, 1], got {self.rate}; the paper uses 0.5")
         if self.init not in get_args(Init):
             raise ConfigError(f"center.init must be {' or '.join(get_args(Init))}, got {self.init!r}")
-        if not self.init_std >= 0:
-            raise ConfigError(f"center.init_std must not be negative, got {self.init_std}")
+        if not 0 <= self.init_std < math.inf:
+            raise ConfigError(f"center.init_std must not be negative, nor infinite, got {self.init_std}")
 
 
 class CenterTerm:

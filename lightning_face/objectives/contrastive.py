@@ -7,6 +7,7 @@ from torch import Tensor
 
 from lightning_face.distributed.collectives import all_gather_rows
 from lightning_face.losses import Costs, Pairs, contrastive_loss, separating_distance
+from lightning_face.objectives.batch import MicroBatch
 from lightning_face.objectives.pairs import PairReduction, PairTerm, check_distance, check_pair_reduction, check_weight
 
 ACTIVE_POSITIVES, ACTIVE_NEGATIVES = "contrastive_active_positives", "contrastive_active_negatives"
@@ -49,8 +50,9 @@ class ContrastiveTerm(PairTerm):
         super().__init__(config.weight, config.reduction, config.normalise)
         self._margin = config.margin
 
-    def costs(self, pairs: Pairs) -> dict[str, Costs]:
+    def costs(self, batch: MicroBatch) -> dict[str, Costs]:
         """See `PairTerm.costs`."""
+        pairs = self.pairs(batch)
         margin = _estimated_margin(pairs) if self._margin is None else self._margin
         positive, negative = contrastive_loss(pairs, margin)
         return {ACTIVE_POSITIVES: positive, ACTIVE_NEGATIVES: negative}

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from lightning_face.errors import ConfigError
-from lightning_face.losses import Costs, Pairs, marginal_loss
+from lightning_face.losses import Costs, marginal_loss
+from lightning_face.objectives.batch import MicroBatch
 from lightning_face.objectives.pairs import PairReduction, PairTerm, check_distance, check_pair_reduction, check_weight
 
 ACTIVE_PAIRS = "marginal_active"
@@ -53,6 +54,6 @@ class MarginalTerm(PairTerm):
         super().__init__(config.weight, config.reduction, config.normalise)
         self._threshold, self._margin = config.threshold, config.margin
 
-    def costs(self, pairs: Pairs) -> dict[str, Costs]:
+    def costs(self, batch: MicroBatch) -> dict[str, Costs]:
         """See `PairTerm.costs`."""
-        return {ACTIVE_PAIRS: marginal_loss(pairs, self._threshold, self._margin)}
+        return {ACTIVE_PAIRS: marginal_loss(self.pairs(batch), self._threshold, self._margin)}

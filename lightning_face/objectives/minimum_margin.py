@@ -1,5 +1,6 @@
 """The Minimum Margin Loss term."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -48,18 +49,25 @@ class MinimumMarginConfig:
         check_reduction("mml", self.reduction)
         if self.mode not in get_args(Mode):
             raise ConfigError(f"mml.mode must be A, B or C, got {self.mode!r}")
-        if not self.weight >= 0:  # written so that nan is refused too
-            raise ConfigError(f"mml.weight must not be negative, got {self.weight}")
-        if not self.margin > 0:
-            raise ConfigError(f"mml.margin must be above 0 (a squared distance), got {self.margin}")
+        if not 0 <= self.weight < math.inf:  # written so that nan is refused too
+            raise ConfigError(f"mml.weight must not be negative, nor infinite, got {self.weight}")
+        if not 0 < self.margin < math.inf:
+            raise ConfigError(f"mml.margin must be above 0 (a squared distance) and finite, got {self.margin}")
         if (self.mode == "B") != (self.center_rate is not None):
             raise ConfigError(
                 f"mml.center_rate belongs to mml.mode B and to no other: mode is {self.mode},"
                 f" center_rate is {self.center_rate}; set both or neither"
             )
-        if self.center_rate is not None and not self.center_rate > 0:
-            raise ConfigError(f"mml.center_rate must be above 0, got {self.center_rate}; `mode: C` moves nothing")
+        if self.center_rate is not None and not 0 < self.center_rate < math.inf:
+            raise ConfigError(
+                f"mml.center_rate must be above 0 and finite, got {self.center_rate}; `mode: C` moves nothing"
+            )
         self._check_scope()
+
+    @property
+    def moves_features(self) -> bool:
+        """Whether the network feels it."""
+        return self.mode == "A" and self.weight > 0
 
     @property
     def moves_all_centers(self) -> bool:

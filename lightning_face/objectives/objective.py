@@ -48,7 +48,7 @@ class ObjectiveConfig:
         center: center loss and its table of centers.
         mml: Minimum Margin Loss; needs the centers of `center` (whose weight may be 0).
         contrastive: contrastive loss. This and the following compare images of a person: `data.images_per_identity`
-            must be set.
+            must be set, or `data.mine_every_n_steps`.
         triplet: triplet loss, FaceNet's or Hermans's.
         marginal: marginal loss.
         range: range loss.
@@ -70,10 +70,10 @@ class ObjectiveConfig:
                 f"mml.margin must be at most 4 with center.normalise, got {self.mml.margin}: it is a squared distance,"
                 " and those of unit features are at most 4"
             )
-        center_weight = self.center.weight if self.center is not None else 0.0
-        if not self.terms.keys() - {"center"} and center_weight == 0:
+        if not self._trains:
             raise ConfigError(
-                "objective has no term left: set objective.softmax, mml, a pair loss, or a center.weight above 0"
+                "objective has no term left that trains the network: set objective.softmax, a pair loss, a"
+                " center.weight above 0, or mml in mode A with a weight above 0"
             )
 
     @property
@@ -83,9 +83,20 @@ class ObjectiveConfig:
         return {name: config for name, config in terms.items() if config is not None}
 
     @property
+    def _trains(self) -> bool:
+        by_centers = self.center is not None and self.center.weight > 0
+        by_margin = self.mml is not None and self.mml.moves_features
+        return by_centers or by_margin or bool(self.terms.keys() - {"center", "mml"})
+
+    @property
     def pair_losses(self) -> list[str]:
         """The terms among them that compare samples with one another."""
         return [name for name in self.terms if name in _PAIR_TERMS]
+
+    @property
+    def mines_offline(self) -> bool:
+        """Whether batches are to be made up of triplets that were mined beforehand."""
+        return self.triplet is not None and self.triplet.is_offline
 
 
 @dataclass(frozen=True)
@@ -188,7 +199,7 @@ class Objective:
                 features.register_hook(self._watch)
             batch = MicroBatch(features, labels_B, accumulation, noise_B)
             parts = {term.name: (term.weight, term.part(batch)) for term in self._sample_terms}
-            facts: dict[str, Tensor] = {}
+            facts = self.softmax.facts() if self.softmax is not None else {}
             for term in self._pair_terms:
                 part, pair_facts = term.part(batch)
                 parts[term.name] = (term.weight, part)

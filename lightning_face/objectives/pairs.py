@@ -7,7 +7,6 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from lightning_face.distributed.collectives import all_reduce_sum_
 from lightning_face.errors import ConfigError
@@ -63,13 +62,16 @@ class PairTerm(ABC):
         self._normalise = normalise
 
     @abstractmethod
-    def costs(self, pairs: Pairs) -> dict[str, Costs]:
+    def costs(self, batch: MicroBatch) -> dict[str, Costs]:
         """Costs of each kind of pairs or triplets, by the name under which the share of non-zero ones is logged."""
+
+    def pairs(self, batch: MicroBatch) -> Pairs:
+        """The rank's samples, each with every other sample of all ranks; every rank calls."""
+        return batch.unit_pairs if self._normalise else batch.pairs
 
     def part(self, batch: MicroBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """This rank's part, and which share of the pairs of all ranks costs more than nothing; every rank calls."""
-        features_GD = F.normalize(batch.features_GD) if self._normalise else batch.features_GD
-        costs = self.costs(Pairs.of(features_GD, batch.labels_G, batch.own))
+        costs = self.costs(batch)
         counts_N2 = all_reduce_sum_(torch.stack([cost.counts for cost in costs.values()]))
         shares_N = counts_N2[:, 1] / counts_N2[:, 0].clamp_min(1)
         part = _reduced([cost.total for cost in costs.values()], counts_N2, self._reduction)

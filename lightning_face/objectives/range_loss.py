@@ -1,9 +1,9 @@
 """The range loss term."""
 
+import math
 from dataclasses import dataclass
 
 from torch import Tensor
-from torch.nn import functional as F
 
 from lightning_face.distributed.world import world_size
 from lightning_face.errors import ConfigError
@@ -46,10 +46,11 @@ class RangeConfig:
         check_distance("range.margin", self.margin, normalise=self.normalise, squared=True)
         if self.num_largest < 1:
             raise ConfigError(f"range.num_largest must be at least 1, got {self.num_largest}; the paper uses 2")
-        if not (self.intra_weight >= 0 and self.inter_weight >= 0 and self.intra_weight + self.inter_weight > 0):
+        weights = self.intra_weight, self.inter_weight
+        if not all(0 <= weight < math.inf for weight in weights) or not any(weights):
             raise ConfigError(
-                "range.intra_weight and range.inter_weight must not be negative, and one of them above 0, got"
-                f" {self.intra_weight} and {self.inter_weight}"
+                "range.intra_weight and range.inter_weight must be finite and not negative, and one of them above 0,"
+                f" got {self.intra_weight} and {self.inter_weight}"
             )
 
 
@@ -68,7 +69,7 @@ class RangeTerm:
     def part(self, batch: MicroBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """See `PairTerm.part`."""
         config = self._config
-        features_GD = F.normalize(batch.features_GD) if config.normalise else batch.features_GD
+        features_GD = batch.unit.features_GD if config.normalise else batch.features_GD
         ranges_R = intra_class_ranges(features_GD, batch.labels_G, config.num_largest, squared=config.squared)
         intra = ranges_R.sum() / (max(len(ranges_R), 1) if config.reduction == "mean" else 1)
         square = nearest_means(features_GD, batch.labels_G)

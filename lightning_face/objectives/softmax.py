@@ -133,6 +133,10 @@ class SoftmaxTerm:
             batch.figures[ACCURACY] = batch.labels_B, scoring.is_first(scores)
         return losses_B.sum() * batch.sample_factor(self._reduction)
 
+    def facts(self) -> dict[str, Tensor]:
+        """What runs in the head, by name, as the last micro-batch was scored; the same on every rank."""
+        return {name: value.detach().clone() for name, value in self._head.facts(self._head_state).items()}
+
     @torch.no_grad()
     def step(self, learning_rate: float) -> None:
         """Move what the head learns, by the sum of the ranks' gradients, and what counts steps; every rank calls."""

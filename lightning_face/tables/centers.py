@@ -1,7 +1,7 @@
 """The table of class centers, whatever its placement."""
 
 from abc import ABC, abstractmethod
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,6 +22,15 @@ NEVER = -1
 
 MOVED_AT_BYTES = 4
 """Of a class, besides its row: the step in which its center last moved, int32."""
+
+
+class _Move(NamedTuple):
+    """A step of the centers: the classes of all ranks, and the places and rows of those that are held."""
+
+    classes_U: Tensor
+    places: Tensor
+    before: Tensor
+    after: Tensor
 
 
 class Centers(ABC):
@@ -61,6 +70,7 @@ class Centers(ABC):
         self.moved_at_H = torch.full((len(held),), NEVER, dtype=torch.int32, device=device)
         self._num_steps = torch.zeros((), dtype=torch.int64)  # read on the CPU at every step
         self._pending: list[ClassSums] = []
+        self._move: _Move | None = None
 
     @abstractmethod
     def samples(self, batch: GlobalBatch) -> tuple[Tensor, Tensor]:
@@ -113,6 +123,7 @@ class Centers(ABC):
         classes_U, slots_G, counts_U = labels
         sums_UD = self._sums(batch, len(classes_U), slots_G, differentiable)
         self._pending.append(ClassSums(classes_U, counts_U, sums_UD.detach()))
+        self._move = None
         return ClassSums(classes_U, counts_U, sums_UD)
 
     def moved(self, sums: ClassSums) -> Tensor:
@@ -128,14 +139,13 @@ class Centers(ABC):
             Those classes of the batches observed that this rank answers for, each on one rank, and their distances;
             without those whose center begins there.
         """
-        sums = added_up(self._pending)
-        is_own_U, _ = held_places(own_classes(self.num_classes), sums.classes_U)
+        move = self._next_move()
+        own = own_classes(self.num_classes)
+        classes = move.places + self.held.start
+        counts = (classes >= own.start) & (classes < own.stop)
         if self._first_seen:
-            is_own_U[is_own_U.clone()] = self.moved_at_H[sums.classes_U[is_own_U] - self.held.start] != NEVER
-        sums = sums[is_own_U]
-        places = sums.classes_U - self.held.start
-        rows = self.rows_HD[places]
-        return sums.classes_U, torch.linalg.vector_norm(self._moved(rows, self.moved_at_H[places], sums) - rows, dim=1)
+            counts &= self.moved_at_H[move.places] != NEVER
+        return classes[counts], torch.linalg.vector_norm(move.after - move.before, dim=1)[counts]
 
     @torch.no_grad()
     def step(self) -> Tensor:
@@ -144,13 +154,23 @@ class Centers(ABC):
         Returns:
             The classes that moved on any rank, int64, sorted.
         """
-        sums = added_up(self._pending)
+        move = self._next_move()
         self._pending.clear()
-        is_held_U, places = self.places(sums.classes_U)
-        self.rows_HD[places] = self._moved(self.rows_HD[places], self.moved_at_H[places], sums[is_held_U])
-        self.moved_at_H[places] = self.num_steps
+        self._move = None
+        self.rows_HD[move.places] = move.after
+        self.moved_at_H[move.places] = self.num_steps
         self._num_steps += 1
-        return sums.classes_U
+        return move.classes_U
+
+    def _next_move(self) -> _Move:
+        """What `step` would do now; known since the last batch was observed, so that two may ask."""
+        if self._move is None:
+            sums = added_up(self._pending)
+            is_held_U, places = self.places(sums.classes_U)
+            before = self.rows_HD[places]
+            after = self._moved(before, self.moved_at_H[places], sums[is_held_U])
+            self._move = _Move(sums.classes_U, places, before, after)
+        return self._move
 
     def _moved(self, rows_UD: Tensor, moved_at_U: Tensor | None, sums: ClassSums) -> Tensor:
         """The rule: of rows, and when each last moved, which matters to `first_seen` alone."""
@@ -168,6 +188,8 @@ class Centers(ABC):
         """Everything a checkpoint holds, by name; loading copies into these tensors."""
         return {"centers": self.rows_HD, "centers.moved_at": self.moved_at_H, "centers.step": self._num_steps}
 
-    def places(self, classes_U: Tensor) -> tuple[Tensor, Tensor]:
-        """Which classes are held (U,), and the places of those among the held rows."""
+    def places(self, classes_U: Tensor) -> tuple[Tensor | slice, Tensor]:
+        """Which classes are held, as an index of them, and the places of those among the held rows."""
+        if len(self.held) == self.num_classes:  # no mask, whose number of places a GPU would have to be waited for
+            return slice(None), classes_U
         return held_places(self.held, classes_U)

@@ -22,13 +22,15 @@ class ClassSums:
     counts_U: Tensor
     sums_UD: Tensor
 
-    def __getitem__(self, which_U: Tensor) -> "ClassSums":
+    def __getitem__(self, which_U: Tensor | slice) -> "ClassSums":
         """Those of some of the classes."""
         return ClassSums(self.classes_U[which_U], self.counts_U[which_U], self.sums_UD[which_U])
 
 
 def added_up(several: list[ClassSums]) -> ClassSums:
     """The sums of several batches as those of one."""
+    if len(several) == 1:
+        return several[0]
     every = torch.cat([sums.classes_U for sums in several])
     classes_U, slots = torch.unique(every, sorted=True, return_inverse=True)
     counts_U = torch.zeros_like(classes_U)

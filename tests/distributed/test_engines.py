@@ -40,8 +40,6 @@ from tests.engine_runs import (
 from tests.oracle import Oracle, assert_close
 from tests.ranks import run_ranks
 
-pytestmark = pytest.mark.xdist_group("engines")  # they share what one process ends with
-
 OnOneProcess = Callable[[str], dict[str, Any]]
 
 

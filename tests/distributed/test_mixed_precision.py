@@ -19,8 +19,6 @@ from lightning_face.trainer import FaceTrainer
 from tests.engine_runs import Run, fit, run_engines, torchrun, whole_tables
 from tests.ranks import run_ranks
 
-pytestmark = pytest.mark.xdist_group("mixed precision")  # they share the runs of all engines
-
 OBJECTIVE = ObjectiveConfig(
     SoftmaxConfig(init_std=0.1, placement="sharded"),
     CenterConfig(weight=0.1, init_std=0.1, placement="sharded"),

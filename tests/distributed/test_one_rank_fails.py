@@ -1,7 +1,7 @@
 """What one rank alone cannot write or read is one line on every rank, and none waits for another."""
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,13 +25,6 @@ from tests.ranks import run_ranks, torchrun
 from tests.unit.callbacks.test_checkpointing import TinyModule, fit
 
 FAILING_STEP = 4
-
-
-@contextmanager
-def busy_files() -> Iterator[None]:
-    """Nothing can be removed."""
-    with patch("shutil.rmtree", side_effect=OSError(16, "Device or resource busy")):
-        yield
 
 
 Breakage = Callable[[], AbstractContextManager[None]]
@@ -69,26 +62,16 @@ def fit_until_it_breaks(run_dir: Path, on_rank: int, breakage: Breakage) -> str:
     return "nothing went wrong"
 
 
-@pytest.mark.parametrize(
-    ("on_rank", "breakage", "reason", "last"),
-    [
-        (0, partial(full_disk, 1000), "File too large", 2),
-        (1, partial(full_disk, 1000), "File too large", 2),
-        (0, busy_files, "busy", FAILING_STEP),
-    ],
-    ids=["weights", "tables", "removal"],
-)
-def test_checkpoint_that_one_rank_cannot_write(
-    tmp_path: Path, on_rank: int, breakage: Breakage, reason: str, last: int
-) -> None:
-    errors = run_ranks(fit_until_it_breaks, 2, tmp_path, on_rank, breakage)
+@pytest.mark.parametrize("on_rank", [pytest.param(0, id="weights"), pytest.param(1, id="tables")])
+def test_checkpoint_that_one_rank_cannot_write(tmp_path: Path, on_rank: int) -> None:
+    errors = run_ranks(fit_until_it_breaks, 2, tmp_path, on_rank, partial(full_disk, 1000))
     folder = checkpoints_of(tmp_path)
     assert errors[0] == errors[1] and "\n" not in errors[0]
     assert errors[0].startswith(f"rank {on_rank}: {folder}")
-    assert reason in errors[0] and "another --run_dir" in errors[0]
-    assert check_intact(folder / "last").step == last
+    assert "File too large" in errors[0] and "another --run_dir" in errors[0]
+    assert check_intact(folder / "last").step == 2
     # The former one is whole; of the one that could not be written nothing is left.
-    assert sorted(path.name for path in folder.iterdir()) == ["last", *sorted({name_of(2), name_of(last)})]
+    assert sorted(path.name for path in folder.iterdir()) == ["last", name_of(2)]
 
 
 def resume(run_dir: Path, unreadable: str) -> str:

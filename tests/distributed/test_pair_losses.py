@@ -19,7 +19,7 @@ from tests import pair_oracles as slow
 from tests.oracle import assert_close
 from tests.ranks import run_ranks
 
-GLOBAL_BATCH, DIM = 12, 3
+GLOBAL_BATCH, DIM = 18, 3
 
 CONFIGS = {
     "means": ObjectiveConfig(
@@ -51,14 +51,20 @@ CONFIGS = {
         contrastive=ContrastiveConfig(margin=None, normalise=False),
         triplet=TripletConfig(mining="batch_hard", margin=None, squared=False, normalise=False),
     ),
+    "given triplets": ObjectiveConfig(
+        softmax=None,
+        center=None,
+        contrastive=ContrastiveConfig(weight=0.3),
+        triplet=TripletConfig(mining="offline", reduction="mean_nonzero"),
+    ),
 }
 
 LABELS = {
     # Rows of three: with two and with three ranks, and over the whole batch, classes lie across ranks or on one.
-    "identities": [4, 4, 4, 0, 0, 0, 9, 9, 9, 4, 4, 4],
-    "uneven": [1, 0, 1, 1, 2, 1, 3, 0, 1, 1, 1, 1],
-    "one class": [7] * 12,
-    "no positive pair": list(range(12)),
+    "identities": [4, 4, 4, 0, 0, 0, 9, 9, 9, 4, 4, 4, 2, 2, 2, 0, 0, 0],
+    "uneven": [1, 0, 1, 1, 2, 1, 3, 0, 1, 1, 1, 1, 5, 1, 2, 1, 1, 1],
+    "one class": [7] * 18,
+    "no positive pair": list(range(18)),
 }
 
 
@@ -71,7 +77,7 @@ def losses_of_rank(device: str = "cpu") -> dict[tuple[str, str], dict[str, Any]]
     results = {}
     slots = slots_of(GLOBAL_BATCH, 1, 0, rank(), world_size())
     for key in [(name, layout) for name in CONFIGS for layout in LABELS]:
-        objective = Objective(CONFIGS[key[0]], num_classes=12, dim=DIM, seed=1, device=torch.device(device))
+        objective = Objective(CONFIGS[key[0]], num_classes=18, dim=DIM, seed=1, device=torch.device(device))
         leaf = global_features()[slots].to(device).requires_grad_()
         loss = objective(leaf, torch.tensor(LABELS[key[1]])[slots].to(device))
         loss.total.backward()

@@ -14,6 +14,8 @@ from tests.disk import full_disk
 from tests.e2e.test_resume import differences, final
 from tests.unit.checkpoint.test_directory import altered
 
+OFFLINE = ("--model.objective.triplet", "{mining: offline}", "--data.mine_every_n_steps")
+
 
 @pytest.fixture
 def dataset(generated, tmp_path):
@@ -96,6 +98,12 @@ def test_manifest_of_other_tars(tiny_config, dataset, tmp_path, capfd):
             "softmax.head.margin_rad must be in [0, pi/2], in radians, got 28.6",
         ),
         (("--model.objective.triplet", "{}"), "set data.images_per_identity to 2 or more"),
+        (("--data.mine_every_n_steps", 3), "set objective.triplet.mining to offline"),
+        ((*OFFLINE, "null"), "triplets that nothing mines: set data.mine_every_n_steps"),
+        ((*OFFLINE, 0), "data.mine_every_n_steps must be at least 1"),
+        ((*OFFLINE, 51), "use at most 50"),
+        ((*OFFLINE, 2, "--data.num_workers", 1), "data.mine_every_n_steps must be at least 3, got 2"),
+        ((*OFFLINE, 3, "--trainer.devices", 6), "samples of a triplet x ranks x accumulation = 3 x 6 x 1 = 18"),
         (
             ("--model.objective.softmax.head", "CosFace", "--model.objective.softmax.head.margin", 28),
             "softmax.head.margin must be in [0, 1], a difference of cosines, got 28",
@@ -108,7 +116,7 @@ def test_manifest_of_other_tars(tiny_config, dataset, tmp_path, capfd):
         (("--model.objective.softmax.weight", 0), "softmax.weight must be above 0"),
         (
             ("--model.objective", "{softmax: null, mml: null, center: {weight: 0}}"),
-            "objective has no term left: set objective.softmax, mml, a pair loss, or a center.weight",
+            "objective has no term left that trains the network: set objective.softmax, a pair loss, a center.weight",
         ),
         (("--model.backbone.name", "resnet10x"), "did you mean"),
         (("--run_dir", "/proc/nowhere"), "cannot be written"),

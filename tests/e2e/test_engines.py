@@ -12,6 +12,8 @@ OPTIONS = (
     *("--model.backbone.name", "test_byobnet", "--model.backbone.neck", "flatten"),
     *("--model.backbone.embedding_dim", 512, "--trainer.devices", 2),
     *("--model.objective.softmax.placement", "sharded", "--model.objective.center.placement", "sharded"),
+    # The whole network runs between steps too, in evaluation mode.
+    *("--model.objective.triplet", "{mining: offline}", "--data.mine_every_n_steps", 7),
 )
 
 

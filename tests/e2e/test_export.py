@@ -7,6 +7,8 @@ from safetensors.torch import load_file
 from lightning_face.__main__ import main
 from lightning_face.checkpoint.exported import load_backbone
 from tests.e2e.test_commands import call
+from tests.e2e.test_resume import SHARDED
+from tests.ranks import run_ranks, torchrun
 
 ONE_STEP = ("--trainer.max_steps", 1, "--model.schedule.warmup_steps", 0, "--data.verification", "{}")
 
@@ -39,8 +41,14 @@ def test_what_was_saved_is_exported(trained, tmp_path, capsys):
     assert set(load_file(out)) == {*weights, "identities"}
 
 
+def fit_on_rank(*arguments):
+    """`fit` on the ranks that are there already."""
+    with torchrun():
+        call("fit", *arguments)
+
+
 def test_a_run_begins_with_the_rows_of_the_people_it_knows(trained, tiny_config, generated, tmp_path):
-    """Nothing moves in its one step; then it goes on without the file."""
+    """Nothing moves in its one step, nor in that of two ranks; then it goes on without the file."""
     out, run = tmp_path / "face.safetensors", tmp_path / "second"
     call("export", trained, out, "--classifier", "--centers")
     still = (
@@ -51,12 +59,20 @@ def test_a_run_begins_with_the_rows_of_the_people_it_knows(trained, tiny_config,
         "--model.objective.mml",
         "null",
     )
-    call("fit", "--config", tiny_config, "--run_dir", run, *ONE_STEP, *still, "--model.init_from", out)
+    begin = ("--config", tiny_config, *ONE_STEP, *still, "--model.init_from", out)
+    call("fit", *begin, "--run_dir", run)
     first, second = (load_file(last(one, "tables-00000.safetensors")) for one in (trained, run))
     assert torch.equal(first["classifier"], second["classifier"])
     assert torch.equal(first["centers"], second["centers"])
     weights = (torch.load(last(one, "dense.ckpt"), weights_only=True)["state_dict"] for one in (trained, run))
     assert all(torch.equal(one, other) for one, other in zip(*(state.values() for state in weights), strict=True))
+
+    two = tmp_path / "two"
+    run_ranks(fit_on_rank, 2, *begin, "--run_dir", two, "--trainer.devices", 2, *SHARDED)
+    shares = [load_file(last(two, f"tables-0000{rank}.safetensors")) for rank in range(2)]
+    for name in ("classifier", "centers"):
+        assert [len(share[name]) for share in shares] == [15, 15]
+        assert torch.equal(torch.cat([share[name] for share in shares]), first[name])
 
     out.unlink()
     call("fit", "--run_dir", run, "--trainer.max_steps", 2)

@@ -19,19 +19,20 @@ class AdaFace(CosineHead):
     z = h (norm - mean) / (std + 0.001), held in [-1, 1]; the norm is a constant to the gradient. Mean and standard
     deviation of the norms run over the micro-batches of all ranks, the present one included. theta - m z is held in
     [0, pi], beyond which it has no gradient; the authors' code keeps 0.001 away from both, and all cosines 0.001 away
-    from -1 and 1, which is not done here.
+    from -1 and 1, which is not done here. Norms are held in [0.001, 100], and deviations divide by n - 1, as there.
 
-    State: `mean` and `std` of the norms, 20 and 100 at first.
+    State: `mean` and `std` of the norms, 20 and 100 at first; logged as `adaface_norm_mean` and `adaface_norm_std`.
 
     Args:
         scale: s.
-        margin: m, in radians where it is an angle.
+        margin: m, in radians where it is an angle; 0.4 in the authors' scripts.
         concentration: h; 0.333 spreads two thirds of normally distributed norms over a third of the margins.
-        momentum: share of a micro-batch in the running statistics, in (0, 1].
+        momentum: share of a micro-batch in the running statistics, in (0, 1]; 0.01 in the authors' code. That the paper
+            says 0.99, of what is kept, is not verified.
 
     Source:
         Kim et al., "AdaFace: Quality Adaptive Margin for Face Recognition", CVPR 2022; github.com/mk-minchul/AdaFace,
-        head.py.
+        head.py at 9cb9816, config.py and scripts.
     """
 
     def __init__(
@@ -54,6 +55,10 @@ class AdaFace(CosineHead):
         norms_G = samples.everyone(samples.norms_B).clamp(*_NORMS)
         state["mean"].lerp_(norms_G.mean(), self.momentum)
         state["std"].lerp_(norms_G.std(correction=min(1, len(norms_G) - 1)), self.momentum)  # of one sample it is 0
+
+    def facts(self, state: State) -> dict[str, Tensor]:
+        """See `Head.facts`."""
+        return {"adaface_norm_mean": state["mean"], "adaface_norm_std": state["std"]}
 
     def margined(self, cosines_B: Tensor, samples: Samples, state: State) -> Tensor:
         """See `CosineHead.margined`."""

@@ -1,13 +1,18 @@
 """ArcFace."""
 
-from typing import Literal, get_args
-
 from torch import Tensor
 
-from lightning_face.losses.heads.base import CosineHead, Samples, State, check
-from lightning_face.losses.heads.margins import Margin, check_angle, check_power, rare_margins, with_margin
-
-Gradient = Literal["exact", "straight_through"]
+from lightning_face.losses.heads.base import CosineHead, Samples, State
+from lightning_face.losses.heads.margins import (
+    Gradient,
+    Margin,
+    check_angle,
+    check_gradient,
+    check_power,
+    rare_margins,
+    with_gradient,
+    with_margin,
+)
 
 
 class ArcFace(CosineHead):
@@ -19,8 +24,8 @@ class ArcFace(CosineHead):
         scale: s.
         margin_rad: m, an angle in [0, pi/2].
         gradient: exact, or straight_through: the loss has the margin, but its gradient is that of s cos(theta), without
-            the factor sin(theta + m) / sin(theta). The current arcface_torch computes it so (beyond pi it lets the
-            cosine rise, which is not reproduced here).
+            the factor sin(theta + m) / sin(theta). The current arcface_torch computes it so; beyond pi it lets the
+            cosine rise, and other code holds theta + m below pi, where it has no gradient: neither is done here.
         easy_margin: the margin is added only where theta is below pi/2.
         rarity_power: a class with n images has the margin m (n_min / n)^rarity_power, n_min those of the rarest: 0.25
             is LDAM's form for long tails, 0 gives all classes m.
@@ -40,7 +45,7 @@ class ArcFace(CosineHead):
     ) -> None:
         super().__init__(scale)
         check_angle("margin_rad", margin_rad)
-        check("gradient", repr(gradient), gradient in get_args(Gradient), " or ".join(get_args(Gradient)))
+        check_gradient(gradient)
         check_power(rarity_power)
         self.margin_rad = margin_rad
         self.gradient = gradient
@@ -55,7 +60,7 @@ class ArcFace(CosineHead):
     def margined(self, cosines_B: Tensor, samples: Samples, state: State) -> Tensor:
         """See `CosineHead.margined`."""
         turned_B = with_margin(cosines_B, self.margins(samples), easy=self.easy_margin)
-        return turned_B if self.gradient == "exact" else cosines_B + (turned_B - cosines_B).detach()
+        return with_gradient(turned_B, cosines_B, self.gradient)
 
     def margins(self, samples: Samples) -> Margin:
         """The margin of all samples, or of each; radians."""

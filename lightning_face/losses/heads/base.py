@@ -59,7 +59,7 @@ class Head(ABC):
     A step asks in this order: `observe`, `scoring`, `losses` for each micro-batch, then `advance`.
     """
 
-    unit_features: ClassVar[bool] = True
+    unit_features: bool = True
     unit_rows: ClassVar[bool] = True
     reduction: ClassVar[type[NegativesReduction]] = LogSumExp
 
@@ -81,6 +81,10 @@ class Head(ABC):
 
     def advance(self, state: State) -> None:  # noqa: B027
         """An optimizer step ends."""
+
+    def facts(self, state: State) -> dict[str, Tensor]:
+        """What runs, by the name that it is logged under; scalars, as the last micro-batch was scored."""
+        return {}
 
     def negatives(self, state: State) -> Elementwise | None:
         """Logits of negatives; the function keeps its answers when the state moves on. None takes their values."""
@@ -131,7 +135,7 @@ class CosineHead(Head):
 
     def negatives(self, state: State) -> Elementwise:
         """See `Head.negatives`."""
-        return partial(_scaled, self.scale)
+        return partial(scaled, self.scale)
 
     def losses(self, targets_B: Tensor, negatives_B: Tensor, samples: Samples, state: State) -> Tensor:
         """See `Head.losses`."""
@@ -142,7 +146,8 @@ class CosineHead(Head):
         """What softmax sees (B,) in place of the own classes' cosines."""
 
 
-def _scaled(scale: float, values_BR: Tensor, targets_B1: Tensor) -> Tensor:
+def scaled(scale: float, values_BR: Tensor, targets_B1: Tensor) -> Tensor:
+    """Logits of negatives (see `Elementwise`): their values times a scale."""
     return scale * values_BR
 
 

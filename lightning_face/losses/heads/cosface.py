@@ -11,7 +11,7 @@ class CosFace(CosineHead):
 
     Args:
         scale: s; 64 in CosFace, 30 in AM-Softmax.
-        margin: m, a difference of cosines in [0, 1].
+        margin: m, a difference of cosines in [0, 1]; 0.35 in both, 0.4 in insightface's recipes with Partial FC.
         rarity_power: a class with n images has the margin m (n_min / n)^rarity_power, n_min those of the rarest: 0.25
             is LDAM's form for long tails, 0 gives all classes m.
 

@@ -17,16 +17,16 @@ class CurricularFace(CosineHead):
     logit. t is the running mean of the samples' cosines with their own classes, over the micro-batches of all ranks,
     the present one included; nothing is differentiated through it.
 
-    State: `t`, 0 at first.
+    State: `t`, 0 at first; logged as `curricularface_t`.
 
     Args:
         scale: s.
         margin_rad: m, an angle in [0, pi/2].
-        momentum: share of a micro-batch in t, in (0, 1].
+        momentum: share of a micro-batch in t, in (0, 1]; 0.01 in the authors' code.
 
     Source:
         Huang et al., "CurricularFace: Adaptive Curriculum Learning Loss for Deep Face Recognition", CVPR 2020;
-        github.com/HuangYG123/CurricularFace, head/metrics.py.
+        github.com/HuangYG123/CurricularFace, head/metrics.py at d380265.
     """
 
     def __init__(self, scale: float = 64.0, margin_rad: float = 0.5, momentum: float = 0.01) -> None:
@@ -43,6 +43,10 @@ class CurricularFace(CosineHead):
     def observe(self, state: State, samples: Samples) -> None:
         """See `Head.observe`."""
         state["t"].lerp_(samples.targets_G.mean(), self.momentum)
+
+    def facts(self, state: State) -> dict[str, Tensor]:
+        """See `Head.facts`."""
+        return {"curricularface_t": state["t"]}
 
     def negatives(self, state: State) -> Elementwise:
         """See `Head.negatives`."""

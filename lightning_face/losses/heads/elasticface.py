@@ -4,10 +4,10 @@ import math
 
 from torch import Tensor
 
-from lightning_face.losses.heads.arcface import ArcFace, Gradient
+from lightning_face.losses.heads.arcface import ArcFace
 from lightning_face.losses.heads.base import Samples, check
 from lightning_face.losses.heads.cosface import CosFace
-from lightning_face.losses.heads.margins import drawn_margins
+from lightning_face.losses.heads.margins import Gradient, drawn_margins
 
 
 class ElasticArcFace(ArcFace):
@@ -16,7 +16,7 @@ class ElasticArcFace(ArcFace):
     Args:
         scale: s.
         margin_rad: mean of the margins, an angle in [0, pi/2].
-        margin_std_rad: standard deviation of the margins; 0.05 in the paper, 0.0175 where sorted.
+        margin_std_rad: standard deviation of the margins; 0.05 in the authors' config, 0.0175 where sorted.
         sort_margins: ElasticFace+: of the margins drawn for a micro-batch of all ranks, the lower a sample's cosine
             with its class, the larger its margin. (The authors' code gathers by the order of cosines where it should
             scatter, so that its margins are not sorted; here they are.)
@@ -25,7 +25,7 @@ class ElasticArcFace(ArcFace):
 
     Source:
         Boutros et al., "ElasticFace: Elastic Margin Loss for Deep Face Recognition", CVPR Workshops 2022;
-        github.com/fdbtrs/ElasticFace, utils/losses.py.
+        github.com/fdbtrs/ElasticFace, utils/losses.py and config/config.py at ea2c5af.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class ElasticCosFace(CosFace):
     Args:
         scale: s.
         margin: mean of the margins, a difference of cosines in [0, 1].
-        margin_std: standard deviation of the margins; 0.05 in the paper, 0.02 where sorted.
+        margin_std: standard deviation of the margins; 0.05 in the authors' config, 0.02 where sorted.
         sort_margins: see `ElasticArcFace`.
 
     Source:

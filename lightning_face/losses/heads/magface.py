@@ -16,7 +16,7 @@ class MagFace(CosineHead):
         scale: s.
         margin_low_rad: margin of the smallest norm, an angle in [0, pi/2].
         margin_high_rad: margin of the largest norm.
-        norm_low: the smallest norm; below it there is no gradient through the norm.
+        norm_low: the smallest norm; below it, as above the largest, there is no gradient through the norm.
         norm_high: the largest norm.
         norm_weight: the paper's lambda_g.
         easy_margin: the margin is added only where theta is below pi/2. The paper's equation has no such rule, the
@@ -24,7 +24,7 @@ class MagFace(CosineHead):
 
     Source:
         Meng et al., "MagFace: A Universal Representation for Face Recognition and Quality Assessment", CVPR 2021;
-        github.com/IrvingMeng/MagFace, models/magface.py.
+        github.com/IrvingMeng/MagFace, models/magface.py at 719001a, run/run.sh.
     """
 
     def __init__(

@@ -1,6 +1,7 @@
 """Margins: angles added to that of the own class, how large they may be, and where they come from."""
 
 import math
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -12,16 +13,26 @@ from lightning_face.losses.heads.base import Samples, check
 Margin = float | Tensor
 """One number for all samples, or (B,)."""
 
+Gradient = Literal["exact", "straight_through"]
+"""Of what a head makes of a cosine: its own, or the cosine's, as if what is added to that were a constant."""
+
 
 def cos_of_sum(cosines: Tensor, angle_rad: Margin) -> Tensor:
     """cos(theta + angle) = cos theta cos angle - sin theta sin angle, given cos theta; no arccos is taken.
 
-    Where theta is 0 or pi the sine's derivative is infinite: there, and there alone, it counts as 0. (With respect to a
+    At the ends of theta see `sine_of`.
+    """
+    return cosines * _cos(angle_rad) - sine_of(cosines) * _sin(angle_rad)
+
+
+def sine_of(cosines: Tensor) -> Tensor:
+    """sin(theta), given cos theta.
+
+    Where theta is 0 or pi its derivative is infinite: there, and there alone, it counts as 0. (With respect to a
     feature that infinity meets a factor 0.)
     """
     smallest = 0.5 * torch.finfo(cosines.dtype).eps  # between 0 and the next number that 1 - cos^2 can be
-    sines = ((1.0 - cosines) * (1.0 + cosines)).clamp_min(smallest).sqrt()
-    return cosines * _cos(angle_rad) - sines * _sin(angle_rad)
+    return ((1.0 - cosines) * (1.0 + cosines)).clamp_min(smallest).sqrt()
 
 
 def with_margin(cosines_B: Tensor, margin_rad: Margin, *, easy: bool = False) -> Tensor:
@@ -42,6 +53,11 @@ def with_margin(cosines_B: Tensor, margin_rad: Margin, *, easy: bool = False) ->
     if easy:
         return torch.where(cosines_B > 0.0, turned_B, cosines_B)
     return torch.where(cosines_B > -_cos(margin_rad), turned_B, cosines_B - margin_rad * _sin(margin_rad))
+
+
+def with_gradient(changed: Tensor, cosines: Tensor, gradient: Gradient) -> Tensor:
+    """What a head made of cosines, with the gradient that it shall have."""
+    return changed if gradient == "exact" else cosines + (changed - cosines).detach()
 
 
 def rare_margins(margin: float, rarity_power: float, samples: Samples) -> Margin:
@@ -82,6 +98,11 @@ def check_angle(option: str, angle_rad: float) -> None:
 def check_difference(option: str, difference: float) -> None:
     """Refuse a margin that is no difference of cosines in [0, 1]."""
     check(option, difference, 0.0 <= difference <= 1.0, "in [0, 1], a difference of cosines")
+
+
+def check_gradient(gradient: str) -> None:
+    """Refuse a gradient that does not exist."""
+    check("gradient", repr(gradient), gradient in get_args(Gradient), " or ".join(get_args(Gradient)))
 
 
 def check_power(rarity_power: float) -> None:

@@ -16,16 +16,16 @@ class UniFace(CosineHead):
     b is learned, by the rows' optimizer and learning rate, weight decay included, as in the authors' code; their
     clamping of logits at s, which stops gradients there, is left out.
 
-    State: `bias`, b, ln(10 C) at first, where C counts the classes that a step sees.
+    State: `bias`, b, ln(10 C) at first, where C counts the classes that a step sees; logged as `uniface_bias`.
 
     Args:
         scale: s.
         margin: m, a difference of cosines in [0, 1].
-        negative_weight: lambda.
+        negative_weight: lambda; 1 in the authors' code.
 
     Source:
         Zhou et al., "UniFace: Unified Cross-Entropy Loss for Deep Face Recognition", ICCV 2023;
-        github.com/CVI-SZU/UniFace, head.py.
+        github.com/CVI-SZU/UniFace, head.py at d3f1a60.
     """
 
     reduction = SoftplusSum
@@ -40,6 +40,10 @@ class UniFace(CosineHead):
     def initial_state(self, num_seen: float) -> State:
         """See `Head.initial_state`."""
         return {"bias": scalar(math.log(10.0 * num_seen))}
+
+    def facts(self, state: State) -> dict[str, Tensor]:
+        """See `Head.facts`."""
+        return {"uniface_bias": state["bias"]}
 
     def bias(self, state: State) -> Tensor:
         """See `Head.bias`."""

@@ -1,5 +1,6 @@
 """When checkpoints are taken and which are kept, in Lightning's real loops."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -114,6 +115,28 @@ def test_resumed_run_leaves_the_checkpoint_it_came_from_alone(tmp_path: Path) ->
     assert former.stat().st_ino == inode
     assert steps(tmp_path) == [3, 5, 6]
     assert step_of(tmp_path, "last") == 5
+
+
+def test_an_old_checkpoint_that_cannot_be_removed_stops_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network file system keeps files that another process has open; a later save removes them."""
+    removals, rmtree = iter([OSError(39, "Directory not empty")]), shutil.rmtree
+
+    def busy_once(path: Path, *args: Any, **options: Any) -> None:
+        if (error := next(removals, None)) is not None:
+            raise error
+        rmtree(path, *args, **options)
+
+    monkeypatch.setattr("shutil.rmtree", busy_once)
+    with pytest.warns(UserWarning, match=r"cannot be removed now: .*step-00000002 \(Directory not empty\)"):
+        fit(tmp_path, Checkpointing(every_n_steps=2, keep=1), max_steps=6)
+    assert steps(tmp_path) == [6]
+
+
+def test_nothing_is_written_to_the_folder_of_temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is often small, and a checkpoint is not."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
+    fit(tmp_path / "run", Checkpointing(every_n_steps=2), max_steps=2)
+    assert steps(tmp_path / "run") == [2]
 
 
 def test_best_is_kept_beside_the_newest(tmp_path: Path) -> None:

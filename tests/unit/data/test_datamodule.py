@@ -1,5 +1,6 @@
 """The data of a run, as Lightning asks for it."""
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -157,3 +158,51 @@ def test_losses_over_pairs_need_several_images_of_several_identities(tiny_datase
         data_of(tiny_dataset, **options).check_pairs(accumulation=1, wanted_by=[])
         with pytest.raises(ConfigError, match=r"^objective\.triplet compares .* set data\.images_per_identity to 2"):
             data_of(tiny_dataset, **options).check_pairs(accumulation=1, wanted_by=["triplet", "range"])
+
+
+def test_mined_triplets_are_saved_and_gone_on_with(tiny_dataset: Path) -> None:
+    options = {"mine_every_n_steps": 3, "tail_weight": 0.5}
+    former, resumed = data_of(tiny_dataset, **options), data_of(tiny_dataset, **options)
+    for window in (0, 1):
+        former.order.remember(window, former.order.subset(window)[np.arange(72).reshape(24, 3) % 24])
+    batches = list(itertools.islice(former.train_dataloader(), 6))
+    former.mark_trained(0, 3)
+    resumed.load_state_dict(former.state_dict())
+    rest = list(itertools.islice(resumed.train_dataloader(), 2))
+    assert [one.sample_ids_B.tolist() for one in rest] == [one.sample_ids_B.tolist() for one in batches[4:]]
+    for change in ({"mine_every_n_steps": 2}, {"images_per_identity": 3}, {"tail_weight": 0.0}):
+        with pytest.raises(CheckpointError, match="another order of data"):
+            data_of(tiny_dataset, **{**options, **change}).load_state_dict(former.state_dict())
+
+
+@pytest.mark.parametrize("num_ranks", [1, 2, 3])
+def test_a_subset_is_read_in_the_same_batches_by_any_number_of_ranks(tiny_dataset: Path, num_ranks: int) -> None:
+    samples = np.arange(50)[::-1]
+    batches = []
+    for rank in range(num_ranks):
+        ranks = {"global_rank": rank, "world_size": num_ranks}
+        loader = data_of(tiny_dataset, ranks, verification_batch_size=8).subset_dataloader(samples)
+        batches += [batch.sample_ids_B.tolist() for batch in loader]
+    assert {len(batch) for batch in batches} == {8} and len(batches) % num_ranks == 0
+    assert np.concatenate(batches)[:50].tolist() == samples.tolist()
+
+
+def test_micro_batches_hold_whole_triplets_and_workers_stay_within_a_window(tiny_dataset: Path) -> None:
+    data = data_of(tiny_dataset, mine_every_n_steps=3, num_workers=2)
+    data.check_batch(num_ranks=4, accumulation=2)
+    with pytest.raises(ConfigError, match="3 x 4 x 4 = 48; the nearest is 48"):
+        data.check_batch(num_ranks=4, accumulation=4)
+    with pytest.raises(ConfigError, match=r"must be at least 5, got 3: data\.num_workers read 4 micro-batches ahead"):
+        data.check_batch(num_ranks=1, accumulation=1)
+
+
+def test_mined_triplets_and_the_loss_that_takes_them_belong_together(tiny_dataset: Path) -> None:
+    """Losses over pairs find theirs in them."""
+    mined, plain = data_of(tiny_dataset, mine_every_n_steps=2), data_of(tiny_dataset)
+    mined.check_pairs(accumulation=1, wanted_by=["contrastive", "triplet"])
+    mined.check_triplets(are_wanted=True)
+    plain.check_triplets(are_wanted=False)
+    with pytest.raises(ConfigError, match=r"set objective\.triplet\.mining to offline"):
+        mined.check_triplets(are_wanted=False)
+    with pytest.raises(ConfigError, match=r"set data\.mine_every_n_steps"):
+        plain.check_triplets(are_wanted=True)

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 
 from lightning_face.data.faces import BatchRequest, FaceBatch, Faces
 from lightning_face.data.order import LaneOrder
-from lightning_face.data.sampler import SequentialSampler, TrainSampler
+from lightning_face.data.sampler import SequentialSampler, TrainSampler, share_of
 from lightning_face.data.shards import Shards
 
 Summary = tuple[int, int, list[int], list[int], int]
@@ -117,7 +117,7 @@ def test_steps_are_computed_piece_by_piece(
     sampler: Callable[..., TrainSampler], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = requests(sampler(accumulation=2), 0)
-    monkeypatch.setattr(TrainSampler, "STEPS_AT_ONCE", 3)
+    monkeypatch.setattr(LaneOrder, "steps_at_once", 3)
     assert requests(sampler(accumulation=2), 0) == expected
     assert requests(sampler(accumulation=2, first_step=2), 0) == expected[4:]
 
@@ -142,3 +142,16 @@ def test_sequential_keeps_the_order_of_the_index(faces: Faces) -> None:
     batches = list(loader)
     assert [number for batch in batches for number in batch.sample_ids_B.tolist()] == list(range(202))
     assert [(batch.epoch, batch.micro_step) for batch in batches] == [(0, 0), (0, 1), (0, 2), (0, 3)]
+
+
+@pytest.mark.parametrize("number", [1, 7, 24, 25, 1000])
+@pytest.mark.parametrize("batch_size", [1, 4, 100])
+@pytest.mark.parametrize("num_ranks", [1, 2, 3, 8])
+def test_shares_are_whole_batches_that_do_not_depend_on_the_ranks(number: int, batch_size: int, num_ranks: int) -> None:
+    shares = [share_of(number, batch_size, rank, num_ranks) for rank in range(num_ranks)]
+    assert len({len(share) for share in shares}) == 1 and len(shares[0]) % batch_size == 0
+    assert len(shares[0]) < number / num_ranks + batch_size
+    alone = share_of(number, batch_size, 0, 1).tolist()
+    together = [place for share in shares for place in share.tolist()]
+    assert together[: len(alone)] == alone and alone[:number] == list(range(number))
+    assert set(together[number:]) <= {number - 1}

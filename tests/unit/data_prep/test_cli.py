@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-COMMANDS = ("folder", "synthetic", "merge", "index", "pairs", "check")
+SOURCES = ("folder", "recordio", "msceleb1m", "vggface2", "lists")
+COMMANDS = (*SOURCES, "synthetic", "merge", "index", "pairs", "bin", "check")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -18,7 +18,6 @@ from lightning_face.data.augment import normalise
 from lightning_face.models import build_backbone
 
 ROOT = Path(__file__).parents[3]
-pytestmark = pytest.mark.xdist_group("hardness")  # they share the faces
 Array = NDArray[np.float32]
 LIMIT = 0.75
 HELD_OUT = 1_000_000

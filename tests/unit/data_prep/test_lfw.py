@@ -2,11 +2,14 @@
 
 import os
 from collections.abc import Callable
+from csv import DictReader
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from data_prep.alignment import align_to_landmarks
+from data_prep.images import to_pixels
 from lightning_face.data.manifest import INDEX_DTYPE, Manifest
 
 DATA = Path(os.environ.get("LIGHTNING_FACE_DATA", Path(__file__).parents[4] / "shared" / "data"))
@@ -44,3 +47,19 @@ def test_view_2_lists_all_of_lfw_in_ten_folds(tmp_path: Path, run: Callable) -> 
     assert [sum(pair.fold == fold for pair in pairs) for fold in range(10)] == [600] * 10
     names = [{person.name for person in fold} for fold in folds]
     assert all({pair.left[0], pair.right[0]} <= names[pair.fold] for pair in pairs)
+
+
+def test_originals_are_aligned_as_the_field_aligns_them() -> None:
+    with (DATA / "lfw" / "landmarks.csv").open() as file:
+        landmarks = {
+            row["image"]: [float(row[f"{axis}{i}"]) for i in range(5) for axis in "xy"] for row in DictReader(file)
+        }
+    originals = sorted((DATA / "lfw" / "raw_250").glob("*/*.jpg"))
+    differences = []
+    for path in originals:
+        name = f"{path.parent.name}/{path.name}"
+        face = align_to_landmarks(to_pixels(path.read_bytes()), landmarks[name], 112)
+        expected = to_pixels((DATA / "lfw" / "images" / name).read_bytes())
+        differences.append(np.abs(face.astype(int) - expected.astype(int)).mean())
+    assert len(originals) == 200
+    assert np.mean(differences) < 1.6 and np.max(differences) < 4

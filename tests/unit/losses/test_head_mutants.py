@@ -79,6 +79,7 @@ def check_margins(module: ModuleType) -> None:
             expected.append(turned if (c > 0 if easy else math.acos(c) + m < math.pi) else beyond)
         assert_close(module.with_margin(cosines, angle, easy=easy), torch.tensor(expected, dtype=torch.float64), 1e-12)
     check_sine_near_its_ends(module)
+    check_gradients(module)
     samples = SimpleNamespace(
         rarity_B=torch.tensor([1.0, 0.0625]),
         noise_B=torch.tensor([1.0, -3.0, 2.0]),
@@ -113,6 +114,16 @@ def check_sine_near_its_ends(module: ModuleType) -> None:
     ends = torch.tensor([1.0, -1.0, 1.0 + 2.0**-23], requires_grad=True)
     module.cos_of_sum(ends, 0.5).sum().backward()
     assert_close(ends.grad, torch.full((3,), math.cos(0.5)))
+
+
+def check_gradients(module: ModuleType) -> None:
+    cosines = torch.tensor([0.5, -0.25], requires_grad=True)
+    for gradient, slope in (("exact", 3.0), ("straight_through", 1.0)):
+        module.check_gradient(gradient)
+        changed = module.with_gradient(3.0 * cosines - 1.0, cosines, gradient)
+        assert changed.tolist() == [0.5, -1.75]
+        assert torch.autograd.grad(changed.sum(), cosines)[0].tolist() == [slope, slope]
+    assert refusal(module.check_gradient, "none").endswith("must be exact or straight_through, got 'none'")
 
 
 def refusal(check: Callable[..., None], *arguments: Any) -> str:

@@ -12,7 +12,7 @@ from pytorch_metric_learning.miners import BatchHardMiner, TripletMarginMiner
 from pytorch_metric_learning.reducers import AvgNonZeroReducer, SumReducer
 from torch import Tensor
 
-from lightning_face.losses import Mining, Pairs, triplet_loss
+from lightning_face.losses import Mining, Pairs, given_triplet_loss, triplet, triplet_loss
 from tests import pair_oracles
 from tests.unit.losses.pair_examples import (
     EXTREMES,
@@ -29,9 +29,20 @@ MININGS = get_args(Mining)
 
 
 @cache
-def slow(mining: Mining, margin: float | None, squared: bool) -> tuple[Tensor, list[Tensor]]:
+def slow(mining: str, margin: float | None, squared: bool) -> tuple[Tensor, list[Tensor]]:
     features, _ = example()
-    return features, pair_oracles.triplet(features, LABELS, mining, margin, squared=squared)
+    return features, pair_oracles.triplet(features, of(mining), mining, margin, squared=squared)
+
+
+def of(mining: str) -> list[int]:
+    """Labels of the samples that are looked at: triplets that are given come in threes."""
+    return LABELS[:9] if mining == "offline" else LABELS
+
+
+def check_given(module: ModuleType, margin: float | None, *, squared: bool) -> None:
+    features, expected = slow("offline", margin, squared)
+    costs = module.given_triplet_loss(features[:9].unflatten(0, (3, 3)), margin=margin, squared=squared)
+    assert_costs(costs, expected, features)
 
 
 def check(module: ModuleType) -> None:
@@ -43,6 +54,8 @@ def check(module: ModuleType) -> None:
         features, expected = slow(mining, margin, squared)
         pairs = Pairs.of(features, torch.tensor(LABELS), ALL)
         assert_costs(module.triplet_loss(pairs, mining, margin=margin, squared=squared), expected, features)
+    check_given(module, 0.2, squared=True)
+    check_given(module, None, squared=False)
 
 
 @pytest.mark.parametrize("squared", [True, False])
@@ -52,6 +65,12 @@ def test_equals_the_equation(mining: Mining, margin: float | None, squared: bool
     features, expected = slow(mining, margin, squared)
     pairs = Pairs.of(features, torch.tensor(LABELS), ALL)
     assert_costs(triplet_loss(pairs, mining, margin=margin, squared=squared), expected, features)
+
+
+@pytest.mark.parametrize("squared", [True, False])
+@pytest.mark.parametrize("margin", [0.2, None])
+def test_triplets_that_are_given_equal_the_equation(margin: float | None, squared: bool) -> None:
+    check_given(triplet, margin, squared=squared)
 
 
 @pytest.mark.parametrize(
@@ -130,6 +149,8 @@ def test_extremes_give_finite_numbers(mining: Mining, name: str) -> None:
     for margin, squared in ((0.2, True), (0.2, False), (None, False)):
         pairs = Pairs.of(features, labels, slice(0, len(labels)))
         assert_finite(triplet_loss(pairs, mining, margin=margin, squared=squared).total, features)
+        given = features[: len(features) // 3 * 3].unflatten(0, (-1, 3))
+        assert_finite(given_triplet_loss(given, margin=margin, squared=squared).total, features)
 
 
 @pytest.mark.parametrize("mining", MININGS)

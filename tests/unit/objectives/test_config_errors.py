@@ -16,7 +16,7 @@ from lightning_face.objectives.range_loss import RangeConfig
 from lightning_face.objectives.softmax import SoftmaxConfig
 from lightning_face.objectives.triplet import TripletConfig
 
-NAN = float("nan")
+NAN, INF = float("nan"), float("inf")
 
 
 @pytest.mark.parametrize(
@@ -41,22 +41,38 @@ NAN = float("nan")
             {"filter_above": float("inf")},
             r"softmax.filter_above must be a finite number or null, got inf",
         ),
-        (CenterConfig, {"weight": -1.0}, r"center.weight must not be negative, got -1.0"),
-        (CenterConfig, {"weight": NAN}, r"center.weight must not be negative, got nan"),
+        (CenterConfig, {"weight": -1.0}, r"center.weight must not be negative, nor infinite, got -1.0"),
+        (CenterConfig, {"weight": NAN}, r"center.weight must not be negative, nor infinite, got nan"),
         (CenterConfig, {"rate": 1.5}, r"center.rate must be in \[0, 1\], got 1.5"),
         (CenterConfig, {"rate": NAN}, r"center.rate must be in \[0, 1\], got nan"),
-        (CenterConfig, {"init_std": NAN}, r"center.init_std must not be negative, got nan"),
+        (CenterConfig, {"init_std": NAN}, r"center.init_std must not be negative, nor infinite, got nan"),
         (CenterConfig, {"reduction": "none"}, r"center.reduction must be mean or sum, got 'none'"),
-        (MinimumMarginConfig, {"weight": -1e-9}, r"mml.weight must not be negative, got -1e-09"),
-        (MinimumMarginConfig, {"weight": NAN}, r"mml.weight must not be negative, got nan"),
-        (MinimumMarginConfig, {"margin": 0.0}, r"mml.margin must be above 0 \(a squared distance\), got 0.0"),
-        (MinimumMarginConfig, {"margin": NAN}, r"mml.margin must be above 0 \(a squared distance\), got nan"),
+        (MinimumMarginConfig, {"weight": -1e-9}, r"mml.weight must not be negative, nor infinite, got -1e-09"),
+        (MinimumMarginConfig, {"weight": NAN}, r"mml.weight must not be negative, nor infinite, got nan"),
+        (
+            MinimumMarginConfig,
+            {"margin": 0.0},
+            r"mml.margin must be above 0 \(a squared distance\) and finite, got 0.0",
+        ),
+        (
+            MinimumMarginConfig,
+            {"margin": NAN},
+            r"mml.margin must be above 0 \(a squared distance\) and finite, got nan",
+        ),
         (MinimumMarginConfig, {"reduction": "max"}, r"mml.reduction must be mean or sum, got 'max'"),
         (MinimumMarginConfig, {"mode": "D"}, r"mml.mode must be A, B or C, got 'D'"),
         (MinimumMarginConfig, {"mode": "B"}, r"mml.center_rate belongs to mml.mode B.* center_rate is None"),
         (MinimumMarginConfig, {"center_rate": 0.1}, r"mml.center_rate belongs to mml.mode B.* mode is A"),
-        (MinimumMarginConfig, {"mode": "B", "center_rate": -0.1}, r"mml.center_rate must be above 0, got -0.1"),
-        (MinimumMarginConfig, {"mode": "B", "center_rate": 0.0}, r"mml.center_rate must be above 0, got 0.0"),
+        (
+            MinimumMarginConfig,
+            {"mode": "B", "center_rate": -0.1},
+            r"mml.center_rate must be above 0 and finite, got -0.1",
+        ),
+        (
+            MinimumMarginConfig,
+            {"mode": "B", "center_rate": 0.0},
+            r"mml.center_rate must be above 0 and finite, got 0.0",
+        ),
         (MinimumMarginConfig, {"scope": "world"}, r"mml.scope must be one of batch, batch_vs_all, all, got 'world'"),
         (MinimumMarginConfig, {"scope": "all"}, r"mml.scope all needs mml.mode B or C, got A.*`scope: batch_vs_all`"),
         (MinimumMarginConfig, {"every_n_steps": 0}, r"mml.every_n_steps must be at least 1, got 0"),
@@ -99,8 +115,9 @@ NAN = float("nan")
         (
             RangeConfig,
             {"intra_weight": -1.0},
-            r"range.intra_weight and range.inter_weight must not be negative, .* -1.0",
+            r"range.intra_weight and range.inter_weight must be finite and not negative, .* -1.0",
         ),
+        (RangeConfig, {"intra_weight": INF}, r"range.intra_weight and range.inter_weight must be finite .* inf"),
         (RangeConfig, {"intra_weight": 0.0, "inter_weight": 0.0}, r"one of them above 0, got 0.0 and 0.0"),
         (RangeConfig, {"inter_weight": NAN}, r"one of them above 0, got 0.0001 and nan"),
         (ObjectiveConfig, {"center": None, "mml": MinimumMarginConfig()}, r"mml needs the table of centers"),
@@ -111,9 +128,26 @@ NAN = float("nan")
             r"mml.margin must be at most 4 with center.normalise, got 4.1",
         ),
         (SoftmaxConfig, {"head": CosFace(), "filter_above": 20.0}, r"softmax.filter_above must be in \(-1, 1\) with"),
-        (SoftmaxConfig, {"weight": float("inf")}, r"softmax.weight must be above 0, got inf"),
+        (SoftmaxConfig, {"weight": INF}, r"softmax.weight must be above 0, got inf"),
+        (CenterConfig, {"weight": INF}, r"center.weight must not be negative, nor infinite, got inf"),
+        (CenterConfig, {"init_std": INF}, r"center.init_std must not be negative, nor infinite, got inf"),
+        (MinimumMarginConfig, {"weight": INF}, r"mml.weight must not be negative, nor infinite, got inf"),
+        (MinimumMarginConfig, {"margin": INF}, r"mml.margin must be above 0 .* and finite, got inf"),
+        (
+            MinimumMarginConfig,
+            {"mode": "B", "center_rate": INF},
+            r"mml.center_rate must .* finite, got inf",
+        ),
         (ObjectiveConfig, {"softmax": None, "center": None}, r"no term left"),
         (ObjectiveConfig, {"softmax": None, "center": CenterConfig(weight=0.0)}, r"no term left"),
+        *[
+            (ObjectiveConfig, {"softmax": None, "center": CenterConfig(weight=0.0), "mml": mml}, r"no term left")
+            for mml in (
+                MinimumMarginConfig(weight=0.0),
+                MinimumMarginConfig(mode="B", center_rate=1e-3),  # moves centers, which nothing else feels
+                MinimumMarginConfig(mode="C"),
+            )
+        ],
     ],
 )
 def test_bad_option(make: Callable[..., Any], options: dict[str, Any], message: str) -> None:
@@ -147,7 +181,22 @@ def test_bad_option(make: Callable[..., Any], options: dict[str, Any], message: 
         (ObjectiveConfig, {"softmax": None, "center": None, "range": RangeConfig()}),
         (ObjectiveConfig, {"center": CenterConfig(normalise=True), "mml": MinimumMarginConfig(margin=4.0)}),
         (ObjectiveConfig, {"center": CenterConfig(weight=0.0), "mml": MinimumMarginConfig()}),
+        (ObjectiveConfig, {"softmax": None, "center": CenterConfig(weight=0.0), "mml": MinimumMarginConfig()}),
     ],
 )
 def test_borders_are_allowed(make: Callable[..., Any], options: dict[str, Any]) -> None:
     assert {name: getattr(make(**options), name) for name in options} == options
+
+
+def test_defaults_are_the_published_constants() -> None:
+    """What docs/losses.md says of each source: whoever changes a default changes every run without the option."""
+    assert CenterConfig() == CenterConfig(weight=0.003, rate=0.5, reduction="mean", normalise=False, init_std=0.01)
+    assert MinimumMarginConfig() == MinimumMarginConfig(weight=5e-8, margin=280.0, reduction="sum", scope="batch")
+    assert ContrastiveConfig() == ContrastiveConfig(weight=1.0, margin=1.0, reduction="mean", normalise=True)
+    assert TripletConfig() == TripletConfig(
+        weight=1.0, mining="semi_hard", margin=0.2, squared=True, reduction="mean", normalise=True
+    )
+    assert MarginalConfig() == MarginalConfig(weight=1.0, threshold=1.2, margin=0.3, reduction="mean", normalise=True)
+    assert RangeConfig() == RangeConfig(
+        weight=1.0, intra_weight=1e-4, inter_weight=1e-3, margin=2e4, num_largest=2, reduction="sum", normalise=False
+    )

@@ -12,7 +12,8 @@ from lightning_face.losses.heads import ArcFace, CosFace
 from lightning_face.objectives.objective import LossValue, Objective, ObjectiveConfig
 from lightning_face.objectives.softmax import SoftmaxConfig
 from lightning_face.optim.row_config import RowOptimizerConfig
-from tests.heads import CASES
+from tests.heads import CASES, Batch, losses_of
+from tests.oracle import assert_close
 
 NUM_CLASSES, DIM = 5, 4
 COUNTS = torch.tensor([4, 9, 1, 1, 2])
@@ -34,10 +35,15 @@ def make_objective(name: str) -> Objective:
     return Objective(config, num_classes=NUM_CLASSES, dim=DIM, seed=1, device=torch.device("cpu"))
 
 
-def train(objective: Objective, step: int) -> LossValue:
+def batch_of(step: int) -> Batch:
     generator = torch.Generator().manual_seed(step)
-    features = torch.randn(6, DIM, generator=generator).requires_grad_()
-    loss = objective(features, torch.randint(NUM_CLASSES, (6,), generator=generator))
+    features = torch.randn(6, DIM, generator=generator)
+    return Batch(features, torch.randint(NUM_CLASSES, (6,), generator=generator), torch.zeros(6), COUNTS)
+
+
+def train(objective: Objective, step: int) -> LossValue:
+    batch = batch_of(step)
+    loss = objective(batch.features.requires_grad_(), batch.labels)
     loss.total.backward()
     objective.step(0.1)
     return loss
@@ -57,6 +63,20 @@ def test_a_run_that_goes_on_ends_with_the_same_bits(name: str, tmp_path: Path) -
     assert torch.equal(train(resumed, 2).total, train(straight, 2).total)
     for key, value in straight.state().items():
         assert torch.equal(resumed.state()[key], value), key
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_what_runs_is_logged_as_it_was_used(name: str) -> None:
+    objective, case = make_objective(name), CASES[name]
+    train(objective, 0)
+    held = {key.removeprefix("softmax.head."): value.clone() for key, value in objective.state().items()}
+    state = {key: float(held[key]) for key in STATES[name] if "." not in key}
+    facts = train(objective, 1).facts  # the step has moved biases on, and counted
+    losses_of(case, batch_of(1), held["classifier"], state, scale=1.0)
+    figures = {"softmax", "softmax_middle", "accuracy", "accuracy_middle"}
+    assert facts.keys() - figures == case.facts(state).keys()
+    for key, used in case.facts(state).items():
+        assert_close(facts[key], used)
 
 
 def loss_of_each_class(config: SoftmaxConfig, counts: Tensor | None) -> Tensor:

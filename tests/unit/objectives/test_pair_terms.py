@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from lightning_face.losses import Pairs
 from lightning_face.objectives.contrastive import ContrastiveConfig
 from lightning_face.objectives.marginal import MarginalConfig
 from lightning_face.objectives.objective import Objective, ObjectiveConfig
@@ -47,6 +48,21 @@ def test_terms_add_up_with_their_weights() -> None:
     alone = gradient_of(ObjectiveConfig(softmax=None, center=None, triplet=TripletConfig()), features, labels)
     both = gradient_of(ObjectiveConfig(triplet=TripletConfig(weight=0.5)), features, labels)
     assert_close(both, base + 0.5 * alone)
+
+
+def test_terms_share_their_distances(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[float] = []
+
+    def count(features: Tensor, labels: Tensor, own: slice) -> Pairs:
+        compared.append(float(features.detach().norm(dim=1).max()))
+        return original(features, labels, own)
+
+    original = Pairs.of
+    monkeypatch.setattr(Pairs, "of", count)
+    features, labels = example(torch.float32)
+    raw = ContrastiveConfig(normalise=False)
+    objective_of(ObjectiveConfig(triplet=TripletConfig(), marginal=MarginalConfig(), contrastive=raw))(features, labels)
+    assert sorted(compared) == pytest.approx([1.0, float(features.detach().norm(dim=1).max())])
 
 
 def test_each_micro_batch_is_seen_alone() -> None:
