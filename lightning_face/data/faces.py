@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 
 from lightning_face.data.augment import NUM_DRAWS
-from lightning_face.data.decode import decode_face, stored_size
+from lightning_face.data.decode import decode_into, stored_size
 from lightning_face.data.shards import Shards
 from lightning_face.errors import DataError
 from lightning_face.hashing import normal, uniform
@@ -83,8 +83,8 @@ class Faces(Dataset[FaceBatch]):
     def __getitem__(self, request: BatchRequest) -> FaceBatch:
         """Read and decode one batch."""
         ids = np.asarray(request.sample_ids, dtype=np.int64)
-        images = torch.empty((len(ids), self.size, self.size, 3), dtype=torch.uint8)
-        used = np.array([self._decode_into(images[row], int(sample_id)) for row, sample_id in enumerate(ids)])
+        images = self._empty_images(len(ids))
+        used = self._decode_into(images.numpy(), ids % len(self))
         draws = uniform(self.seed, "augment", request.epoch, ids[:, None], np.arange(NUM_DRAWS))
         return FaceBatch(
             images,
@@ -97,21 +97,35 @@ class Faces(Dataset[FaceBatch]):
             int((used != ids % len(self)).sum()),
         )
 
-    def _decode_into(self, image: Tensor, sample_id: int) -> int:
-        """Decode a sample, or the first readable one after it: a choice that every rank and run makes alike."""
-        for candidate in range(sample_id, sample_id + self.MAX_DAMAGED_IN_A_ROW):
-            candidate %= len(self)
+    def _empty_images(self, num_images: int) -> Tensor:
+        images = torch.empty((num_images, self.size, self.size, 3), dtype=torch.uint8)
+        # A worker's batch would be copied there when it is sent.
+        return images if get_worker_info() is None else images.share_memory_()
+
+    def _decode_into(self, images_BHWC: NDArray[np.uint8], ids_B: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Decode samples, and for one that cannot be decoded the next readable one; returns which they were."""
+        used_B = ids_B.copy()
+        for row, jpeg in enumerate(self.shards.read(ids_B)):
             try:
-                image.copy_(decode_face(self.shards.read([candidate])[0], self.size))
+                decode_into(images_BHWC[row], jpeg)
             except ValueError as error:
-                if not self.replace_damaged:
-                    raise DataError(
-                        f"{self.shards.folder}: sample {candidate} is no readable JPEG ({error}); make it again"
-                    ) from error
+                used_B[row] = self._replace(images_BHWC[row], int(ids_B[row]), error)
+        return used_B
+
+    def _replace(self, image_HWC: NDArray[np.uint8], damaged: int, error: ValueError) -> int:
+        """Decode the first readable sample after a damaged one: a choice that every rank and run makes alike."""
+        if not self.replace_damaged:
+            raise DataError(
+                f"{self.shards.folder}: sample {damaged} is no readable JPEG ({error}); make it again"
+            ) from error
+        for candidate in range(damaged + 1, damaged + self.MAX_DAMAGED_IN_A_ROW):
+            try:
+                decode_into(image_HWC, self.shards.read([candidate % len(self)])[0])
+            except ValueError:
                 continue
-            return candidate
+            return candidate % len(self)
         raise DataError(
-            f"{self.shards.folder}: {self.MAX_DAMAGED_IN_A_ROW} samples in a row from number {sample_id} on are no"
+            f"{self.shards.folder}: {self.MAX_DAMAGED_IN_A_ROW} samples in a row from number {damaged} on are no"
             f" readable JPEGs; run `python -m data_prep check {self.shards.folder}`"
         )
 
