@@ -80,7 +80,8 @@ class FaceDataModule(LightningDataModule):
             name: Faces(open_dataset(source, cache, PAIRS_FILE), seed, replace_damaged=False)
             for name, source in (verification or {}).items()
         }
-        self.predict = Faces(open_dataset(predict or train, cache), seed, replace_damaged=False)
+        shards = open_dataset(predict, cache) if predict else self.faces.shards
+        self.predict = Faces(shards, seed, replace_damaged=False)
         self.order: Order
         if images_per_identity is None and tail_weight == 0:
             self.order = self._lanes(global_batch_size, seed, lanes, window)

@@ -1,6 +1,7 @@
 """Whole batches of decoded faces, by sample id."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -51,6 +52,16 @@ class FaceBatch(NamedTuple):
     epoch: int
     micro_step: int
     num_replaced: int
+
+    def __reduce__(self) -> tuple[Callable[..., "FaceBatch"], tuple[object, ...]]:
+        """As a worker sends it: small tensors as arrays, since sending a tensor's file descriptor costs 0.7 ms."""
+        return _received, tuple(
+            field.numpy() if isinstance(field, Tensor) and field is not self.images_BHWC else field for field in self
+        )
+
+
+def _received(*fields: Any) -> FaceBatch:
+    return FaceBatch._make(torch.from_numpy(field) if isinstance(field, np.ndarray) else field for field in fields)
 
 
 class Faces(Dataset[FaceBatch]):

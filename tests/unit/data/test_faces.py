@@ -137,6 +137,7 @@ def test_replacement_is_the_same_in_every_run_and_worker(dataset: Path, overwrit
         Faces(Shards(dataset), 1, replace_damaged=True), sampler=requests, batch_size=None, num_workers=num_workers
     )
     assert all(np.array_equal(got, want) for got, want in zip(batch, expected, strict=True))
+    assert [getattr(field, "dtype", int) for field in batch] == [getattr(field, "dtype", int) for field in expected]
 
 
 def test_many_damaged_samples_in_a_row_are_an_error(dataset: Path, overwrite: Overwrite) -> None:
