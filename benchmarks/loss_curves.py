@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from matplotlib import rc_context
@@ -19,7 +18,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from lightning_face.losses import ClassRows, MinimumMargin, class_sums, moved_centers
+from benchmarks.pair_curves import contrastive, marginal, range_toy, triplet
+from benchmarks.strokes import BLUE, GREEN, PLAIN, RED, arrow
+from lightning_face.losses import (
+    ClassRows,
+    MinimumMargin,
+    Scoring,
+    class_sums,
+    moved_centers,
+)
 from lightning_face.losses.heads import (
     AdaFace,
     ArcFace,
@@ -36,7 +43,6 @@ from lightning_face.losses.heads import (
 
 # Shapes: A angles.
 
-_BLUE, _RED, _GREEN, _PLAIN = "#0072B2", "#D55E00", "#009E73", "#999999"
 _ANGLES_A = torch.linspace(0.0, 180.0, 61, dtype=torch.float64)
 _COSINES_A = _ANGLES_A.deg2rad().cos()
 _FAR = 1e4  # a negative's logit beside which the loss is that logit minus the own class's
@@ -104,8 +110,8 @@ def losses_of_pair(head: Head) -> tuple[Tensor, Tensor]:
 
 def draw(axes: Axes, curves: Mapping[str, Tensor]) -> None:
     """The plain cosine, and curves over the angle."""
-    axes.plot(_ANGLES_A, _COSINES_A, color=_PLAIN, linestyle="--", linewidth=1.2, label="cos θ")
-    for colour, (label, logits_A) in zip((_BLUE, _RED, _GREEN), curves.items(), strict=False):
+    axes.plot(_ANGLES_A, _COSINES_A, color=PLAIN, linestyle="--", linewidth=1.2, label="cos θ")
+    for colour, (label, logits_A) in zip((BLUE, RED, GREEN), curves.items(), strict=False):
         axes.plot(_ANGLES_A, logits_A, color=colour, label=label)
     axes.set(ylabel="logit / s", ylim=(-2.6, 1.9))
 
@@ -141,7 +147,7 @@ def curricularface(axes: Axes) -> None:
         logits_A1 = head.scoring(state_of(head, t=t)).logits(_COSINES_A.unsqueeze(1), own_A)
         curves[label] = logits_A1.squeeze(1) / head.scale
     draw(axes, curves)
-    axes.axvline(60, color=_PLAIN, linewidth=0.8)
+    axes.axvline(60, color=PLAIN, linewidth=0.8)
     axes.text(63, 1.55, "its own class is at 60°", fontsize=7)
 
 
@@ -149,7 +155,7 @@ def elastic(head: ElasticArcFace | ElasticCosFace, axes: Axes) -> None:
     """The mean margin, and two deviations to either side."""
     draw(axes, {"mean margin": own_logits(head, AllAlike())})
     low_A, high_A = (own_logits(head, AllAlike(noise=noise)) for noise in (2.0, -2.0))
-    axes.fill_between(_ANGLES_A, low_A, high_A, color=_BLUE, alpha=0.25, linewidth=0, label="± 2 deviations")
+    axes.fill_between(_ANGLES_A, low_A, high_A, color=BLUE, alpha=0.25, linewidth=0, label="± 2 deviations")
 
 
 def sphereface(axes: Axes) -> None:
@@ -162,9 +168,7 @@ def sphereface(axes: Axes) -> None:
 
 def binary(head: Head, axes: Axes) -> None:
     """Losses of the two sides of its threshold, on a logarithmic axis."""
-    for colour, label, losses_A in zip(
-        (_BLUE, _RED), ("own class", "another class"), losses_of_pair(head), strict=True
-    ):
+    for colour, label, losses_A in zip((BLUE, RED), ("own class", "another class"), losses_of_pair(head), strict=True):
         axes.plot(_ANGLES_A, losses_A, color=colour, label=label)
     axes.set(yscale="log", ylim=(1e-6, 1e3), ylabel="loss")
 
@@ -183,24 +187,31 @@ def centers(axes: Axes) -> None:
     after = moved_centers(before, class_sums(features, labels, 2), torch.tensor([3, 3]), rate=0.5)
     margin = MinimumMargin(ClassRows(torch.tensor([0, 1]), after), margin=9.0)
     margin.add_within(range(2), gradient=True)
-    for j, colour in enumerate((_BLUE, _RED)):
+    for j, colour in enumerate((BLUE, RED)):
         of_class = labels == j
         axes.plot(*features[of_class].T, "o", markersize=4, color=colour)
         for x in features[of_class]:
             arrow(axes, x, x + 0.3 * (before[j] - x), colour)
         axes.plot(*before[j], "x", color=colour)
         arrow(axes, before[j], after[j], colour, width=1.8)
-        arrow(axes, after[j], after[j] - 0.08 * margin.gradient_UD[j], _GREEN, width=1.8)
-    axes.plot([], [], "o", color=_PLAIN, markersize=4, label="samples, pulled to × (center loss)")
-    axes.plot([], [], color=_PLAIN, linewidth=1.8, label="centers × follow (Wen's rule)")
-    axes.plot([], [], color=_GREEN, linewidth=1.8, label="and are pushed apart (MML)")
+        arrow(axes, after[j], after[j] - 0.08 * margin.gradient_UD[j], GREEN, width=1.8)
+    axes.plot([], [], "o", color=PLAIN, markersize=4, label="samples, pulled to × (center loss)")
+    axes.plot([], [], color=PLAIN, linewidth=1.8, label="centers × follow (Wen's rule)")
+    axes.plot([], [], color=GREEN, linewidth=1.8, label="and are pushed apart (MML)")
     axes.set(xlim=(-2.6, 2.6), ylim=(-2.9, 2.3), xticks=[], yticks=[], xlabel="")
 
 
-def arrow(axes: Axes, start: Tensor, end: Tensor, colour: str, width: float = 0.9) -> None:
-    """From one point to another."""
-    style: dict[str, Any] = {"arrowstyle": "->", "color": colour, "linewidth": width, "shrinkA": 0, "shrinkB": 0}
-    axes.annotate("", xy=(float(end[0]), float(end[1])), xytext=(float(start[0]), float(start[1])), arrowprops=style)
+def sub_centers(axes: Axes) -> None:
+    """A class with rows at 0, 80 and 140 degrees: a sample has the value of the nearest."""
+    rows_A = [torch.cos((_ANGLES_A - degrees).deg2rad()) for degrees in (0.0, 80.0, 140.0)]
+    rows_13D = torch.tensor([[[math.cos(math.radians(d)), math.sin(math.radians(d))] for d in (0.0, 80.0, 140.0)]])
+    samples_AD = torch.stack([_ANGLES_A.deg2rad().cos(), _ANGLES_A.deg2rad().sin()], dim=1).float()
+    for row_A in rows_A:
+        axes.plot(_ANGLES_A, row_A, color=PLAIN, linestyle="--", linewidth=1.2)
+    values_A = Scoring(unit_features=True, unit_rows=True).values(samples_AD, rows_13D).squeeze(1)
+    axes.plot(_ANGLES_A, values_A, color=BLUE, label="value of the class")
+    axes.plot([], [], color=PLAIN, linestyle="--", linewidth=1.2, label="its rows at 0°, 80°, 140°")
+    axes.set(xlabel="angle θ to the class's first row", ylabel="cos θ", ylim=(-1.1, 1.9))
 
 
 PANELS: dict[type[Head], Callable[[Axes], None]] = {
@@ -217,11 +228,28 @@ PANELS: dict[type[Head], Callable[[Axes], None]] = {
 }
 """How each head is drawn; a head without a panel fails a test."""
 
-_OTHERS = {"CosFace by frequency (LDAM)": rarity, "Center loss, MML": centers}
+_OTHERS = {
+    "CosFace by frequency (LDAM)": rarity,
+    "Sub-centers, K = 3": sub_centers,
+    "Center loss, MML": centers,
+    "Contrastive": contrastive,
+    "Marginal": marginal,
+    "Triplet": triplet,
+    "Range": range_toy,
+}
+"""How the other losses are drawn, by their titles."""
+
+
+_LEGENDS = {
+    **dict.fromkeys(("UniFace", "SphereFace2"), "lower right"),
+    **dict.fromkeys(("Contrastive", "Marginal"), "upper center"),
+    "Triplet": "upper right",
+}
+"""Where a panel's curves leave room, if not below on the left."""
 
 
 def figure() -> Figure:
-    """A panel for each head, for margins by frequency, and for the centers."""
+    """A panel for each head, and for each of the other losses."""
     panels = {head.__name__: panel for head, panel in PANELS.items()} | _OTHERS
     columns = 3
     rows = math.ceil(len(panels) / columns)
@@ -234,10 +262,9 @@ def figure() -> Figure:
         axes.tick_params(which="both", labelsize=8, length=0)
         axes.grid(color="#E3E3E3", linewidth=0.8)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.spines[["left", "bottom"]].set_color(_PLAIN)
+        axes.spines[["left", "bottom"]].set_color(PLAIN)
         panel(axes)
-        where = "lower right" if axes.get_yscale() == "log" else "lower left"
-        axes.legend(fontsize=7, loc=where, framealpha=0.9, edgecolor="none")
+        axes.legend(fontsize=7, loc=_LEGENDS.get(str(axes.get_title()), "lower left"), framealpha=0.9, edgecolor="none")
     for axes in grid[len(panels) :]:
         axes.set_axis_off()
     return drawn

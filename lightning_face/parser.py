@@ -23,7 +23,7 @@ class OneLineParser(LightningArgumentParser):
 
 
 def in_one_line(message: str) -> str:
-    """Which option cannot have which value; of other messages, all words.
+    """Which option cannot have which value, and why; of other messages, all words.
 
     A message about nested options names each level, and tries the value as each of several types.
     """
@@ -33,6 +33,8 @@ def in_one_line(message: str) -> str:
         return " ".join(message.split())
     expected = dict.fromkeys(re.findall(r"Expected an? <class '([^']+)'>|(Literal\[[^\]]+\])", message))
     kinds = [kind or literal for kind, literal in expected if kind != "NoneType"]
-    return f"--{'.'.join(dict.fromkeys(option))} cannot be {values[0]}" + (
-        f": give {' or '.join(kinds)}" if kinds else ""
-    )
+    reasons = re.findall(r"Option '[^']+' is not accepted|Key '[^']+' is required", message)
+    if "Expected a dot import path string" in message:
+        reasons.append("there is no such class, the help names those there are")
+    why = "; ".join(dict.fromkeys(reasons)) or (f"give {' or '.join(kinds)}" if kinds else "")
+    return f"--{'.'.join(dict.fromkeys(option))} cannot be {values[0]}" + (f": {why}" if why else "")

@@ -64,9 +64,12 @@ def _passes(check: Callable[[types.ModuleType], None], mutant: types.ModuleType)
 
 
 def _nodes(tree: ast.Module) -> list[ast.AST]:
-    """All nodes of the functions' bodies: defaults and annotations are no arithmetic."""
+    """All nodes of the functions' bodies and of the module's constants: defaults and annotations are no arithmetic."""
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
-    return [node for function in functions for statement in function.body for node in ast.walk(statement)]
+    statements = [statement for function in functions for statement in function.body]
+    assigned = [node.value for node in tree.body if isinstance(node, ast.Assign)]
+    constants = [value for value in assigned if not any(isinstance(node, ast.Name) for node in ast.walk(value))]
+    return [node for part in (*statements, *constants) for node in ast.walk(part)]
 
 
 def _changes(node: ast.AST) -> bool:
@@ -87,4 +90,4 @@ def _change(node: ast.AST) -> None:
     elif isinstance(node, ast.UnaryOp):
         node.operand = ast.UnaryOp(node.op, node.operand)  # twice is none
     elif isinstance(node, ast.Constant):
-        node.value += 1
+        node.value += 1 if node.value + 1 != node.value else node.value

@@ -34,7 +34,8 @@ class MeasuredCenters:
     """Centers of R classes, drawn evenly from all.
 
     Args:
-        nearest_R: distance to the nearest other center, Euclidean.
+        nearest_R: distance to the nearest other center, Euclidean; nan of a center that never moved, and such a one is
+            nobody's nearest: it is where it was drawn, or nowhere.
         staleness_R: steps since the center last moved, 0 if it did in the last one; nan if it never did.
         buckets_R: of the classes, places in `BUCKETS`.
         images_R: of the classes.
@@ -46,17 +47,16 @@ class MeasuredCenters:
     images_R: np.ndarray
 
     def scalars(self) -> dict[str, float]:
-        """Medians of each bucket, and the share that never moved."""
+        """Medians of each bucket among those that moved, and the share that never did."""
         scalars: dict[str, float] = {}
         for place, bucket in enumerate(BUCKETS):
             chosen = self.buckets_R == place
             if not chosen.any():
                 continue
-            moved = self.staleness_R[chosen & ~np.isnan(self.staleness_R)]
-            scalars[f"centers/nearest_{bucket}"] = float(np.median(self.nearest_R[chosen]))
-            scalars[f"centers/never_moved_{bucket}"] = 1.0 - len(moved) / chosen.sum()
-            if len(moved):
-                scalars[f"centers/staleness_{bucket}"] = float(np.median(moved))
+            figures = {"nearest": self.nearest_R, "staleness": self.staleness_R}
+            known = {name: values_R[chosen & ~np.isnan(values_R)] for name, values_R in figures.items()}
+            scalars[f"centers/never_moved_{bucket}"] = 1.0 - len(known["staleness"]) / chosen.sum()
+            scalars |= {f"centers/{name}_{bucket}": float(np.median(of)) for name, of in known.items() if len(of)}
         return scalars
 
 
@@ -97,9 +97,9 @@ class Plots(Callback):
         losses = losses_of(series)
         if losses:
             self._publish(trainer, losses_figure(steps, losses), "losses")
-        if measured is not None:
+        if measured is not None and not np.isnan(measured.nearest_R).all():
             mml = pl_module.objective_config.mml
-            distances = {f"step {trainer.global_step}": measured.nearest_R}
+            distances = {f"step {trainer.global_step}": measured.nearest_R[~np.isnan(measured.nearest_R)]}
             figure = nearest_center_figure(distances, mml.margin if mml else None)
             self._publish(trainer, figure, "nearest_centers")
         by_bucket = series_by_bucket(series)
@@ -115,9 +115,11 @@ class Plots(Callback):
         num_centers = max(1, min(self.num_centers, MAX_DISTANCES // centers.num_classes))
         stride = -(-centers.num_classes // num_centers)
         classes = torch.arange(0, centers.num_classes, stride, device=centers.rows_HD.device)
-        first_class, rows = centers.share()
-        nearest = all_reduce_min_(nearest_center_distances(centers.rows_of(classes), classes, rows, first_class))
+        first_class, rows, own_moved_at = centers.share()
+        has_center, probes = own_moved_at != NEVER, centers.rows_of(classes)
+        nearest = all_reduce_min_(nearest_center_distances(probes, classes, rows, first_class, has_center))
         moved_at = centers.of_any(centers.moved_at_H, classes).double()
+        nearest = nearest.where((moved_at != NEVER) & nearest.isfinite(), torch.nan)
         staleness = (centers.num_steps - 1 - moved_at).where(moved_at != NEVER, torch.nan)
         images = trainer.datamodule.faces.class_counts()[classes.cpu()]
         of_classes = (nearest, staleness, objective.buckets_C[classes], images)

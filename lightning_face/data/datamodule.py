@@ -148,13 +148,15 @@ class FaceDataModule(LightningDataModule):
             )
 
     def check_pairs(self, accumulation: int, wanted_by: list[str]) -> None:
-        """Raise ConfigError unless each micro-batch has several images of each of several identities.
+        """Raise ConfigError unless each micro-batch has several images of several identities, if any has several.
 
         Args:
             accumulation: micro-batches per optimizer step.
             wanted_by: terms of the loss that need them; nothing is checked where there are none, or where batches
                 are made up of triplets.
         """
+        if wanted_by:
+            self._check_identities(wanted_by[0])
         if isinstance(self.order, TripletOrder):
             return
         per_identity = self.order.images_per_identity if isinstance(self.order, IdentityOrder) else 1
@@ -163,6 +165,15 @@ class FaceDataModule(LightningDataModule):
             raise ConfigError(
                 f"objective.{wanted_by[0]} compares images of a person with one another and with others': set"
                 f" data.images_per_identity to 2 or more, below a micro-batch's {per_micro_batch} samples"
+            )
+
+    def _check_identities(self, wanted_by: str) -> None:
+        counts_C = self.faces.class_counts()
+        if int((counts_C > 0).sum()) < 2 or int(counts_C.max()) < 2:
+            raise ConfigError(
+                f"objective.{wanted_by} compares images of a person with one another and with others', but"
+                f" {self.faces.shards.source} has images of {int((counts_C > 0).sum()):,} identities, at most"
+                f" {int(counts_C.max()):,} of each; use other data, or losses that need no pairs"
             )
 
     def train_dataloader(self) -> DataLoader[FaceBatch]:

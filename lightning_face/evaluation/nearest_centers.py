@@ -10,7 +10,12 @@ _TILE = 2048  # a tile of float64 squared distances takes 32 MiB, two tiles of 5
 
 
 def nearest_center_distances(
-    probes_RD: Tensor, classes_R: Tensor, rows_ND: Tensor, first_class: int = 0, tile: int = _TILE
+    probes_RD: Tensor,
+    classes_R: Tensor,
+    rows_ND: Tensor,
+    first_class: int = 0,
+    has_center_N: Tensor | None = None,
+    tile: int = _TILE,
 ) -> Tensor:
     """Euclidean distance of centers to the nearest of some rows of other classes, in the units of the features.
 
@@ -21,22 +26,26 @@ def nearest_center_distances(
         probes_RD: of any float type, on any device that has float64.
         classes_R: int64, their classes.
         rows_ND: centers of the N classes from `first_class` on; a rank may have only some of all rows.
+        has_center_N: which of these classes count; all by default.
         tile: rows and columns of a tile; changes memory, never the result.
 
     Returns:
-        (R,) float64 on the device of the centers; infinite where there is no row of another class.
+        (R,) float64 on the device of the centers; infinite where there is no center of another class.
     """
     parts = zip(probes_RD.detach().split(tile), (classes_R - first_class).split(tile), strict=True)
-    return torch.cat([_nearest_of_tile(probes.double(), places, rows_ND.detach(), tile) for probes, places in parts])
+    counts_N = torch.ones_like(rows_ND[:, 0], dtype=torch.bool) if has_center_N is None else has_center_N
+    nearest = [_nearest_of_tile(probes.double(), at, rows_ND.detach(), counts_N, tile) for probes, at in parts]
+    return torch.cat(nearest)
 
 
-def _nearest_of_tile(probes_RD: Tensor, places_R: Tensor, rows_ND: Tensor, tile: int) -> Tensor:
+def _nearest_of_tile(probes_RD: Tensor, places_R: Tensor, rows_ND: Tensor, counts_N: Tensor, tile: int) -> Tensor:
     best_R = torch.full_like(probes_RD[:, 0], torch.inf)
     nearest_R = torch.zeros_like(places_R)
     for start in range(0, len(rows_ND), tile):
         others_KD = rows_ND[start : start + tile].double()
         # |probe|^2 is the same for every row, so it is left out of the comparison.
         squared_RK = torch.addmm(others_KD.square().sum(dim=1), probes_RD, others_KD.T, alpha=-2.0)
+        squared_RK.masked_fill_(~counts_N[start : start + tile], torch.inf)
         is_inside_R = (places_R >= start) & (places_R < start + len(others_KD))
         squared_RK[is_inside_R, places_R[is_inside_R] - start] = torch.inf
         smallest_R, column_R = squared_RK.min(dim=1)

@@ -73,7 +73,7 @@ class ObjectiveConfig:
         if not self._trains:
             raise ConfigError(
                 "objective has no term left that trains the network: set objective.softmax, a pair loss, a"
-                " center.weight above 0, or mml in mode A with a weight above 0"
+                " center.weight above 0, or mml in mode A with a weight and a center.rate above 0"
             )
 
     @property
@@ -85,7 +85,10 @@ class ObjectiveConfig:
     @property
     def _trains(self) -> bool:
         by_centers = self.center is not None and self.center.weight > 0
-        by_margin = self.mml is not None and self.mml.moves_features
+        # Mode A goes through Wen's rule, which at a rate of 0 moves nothing.
+        by_margin = (
+            self.mml is not None and self.mml.moves_features and self.center is not None and self.center.rate > 0
+        )
         return by_centers or by_margin or bool(self.terms.keys() - {"center", "mml"})
 
     @property

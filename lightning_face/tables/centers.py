@@ -99,10 +99,11 @@ class Centers(ABC):
             features, places = features[has_center], places[has_center]
         return places + self.held.start, features, self.rows_HD[places]
 
-    def share(self) -> tuple[int, Tensor]:
-        """The rows that this rank answers for, each row on one rank: their first class, and themselves."""
+    def share(self) -> tuple[int, Tensor, Tensor]:
+        """What this rank answers for, each row on one rank: the first class, the rows, and when each last moved."""
         own = own_classes(self.num_classes)
-        return own.start, self.rows_HD[own.start - self.held.start : own.stop - self.held.start]
+        places = slice(own.start - self.held.start, own.stop - self.held.start)
+        return own.start, self.rows_HD[places], self.moved_at_H[places]
 
     def rows_of(self, classes_U: Tensor) -> Tensor:
         """Centers (U, D) of any classes, held or not; every rank calls with the same classes."""

@@ -31,7 +31,13 @@ LABELS = {
     "few": [4] * 17 + [20] * 7,
     "one": [17] * 24,
     "distinct": list(range(24, 0, -1)),
+    # Fewer in the whole table: sharded over four ranks, one has no row.
+    "three in all": [0, 1, 2, 0, 1, 0] * 4,
 }
+
+
+def num_classes_of(layout: str) -> int:
+    return 3 if layout == "three in all" else NUM_CLASSES
 
 
 def make_config(mode: Mode, kind: RowOptimizerKind = "sgd", placement: Placement = "replicated") -> ObjectiveConfig:
@@ -43,14 +49,16 @@ def make_config(mode: Mode, kind: RowOptimizerKind = "sgd", placement: Placement
     )
 
 
-def make_objective(config: ObjectiveConfig, dim: int = DIM, device: str = "cpu") -> Objective:
-    return Objective(config, num_classes=NUM_CLASSES, dim=dim, seed=5, device=torch.device(device))
+def make_objective(
+    config: ObjectiveConfig, dim: int = DIM, device: str = "cpu", num_classes: int = NUM_CLASSES
+) -> Objective:
+    return Objective(config, num_classes=num_classes, dim=dim, seed=5, device=torch.device(device))
 
 
 def global_step(step: int, layout: str, dim: int = DIM) -> Batch:
     """All samples of a step; labels wander between steps, so that classes come and go."""
     features = torch.randn(GLOBAL_BATCH, dim, generator=torch.Generator().manual_seed(step))
-    return features, (torch.tensor(LABELS[layout]) + 3 * step) % NUM_CLASSES
+    return features, (torch.tensor(LABELS[layout]) + 3 * step) % num_classes_of(layout)
 
 
 def train(
@@ -58,7 +66,7 @@ def train(
 ) -> dict[str, Any]:
     """Three steps of this rank, as an engine makes them: it divides a micro-batch's loss by the accumulation."""
     at_once.NUMBERS_ON_CPU = at_once.NUMBERS_ON_GPU = 3 * GLOBAL_BATCH  # three classes a chunk, with accumulation six
-    objective = make_objective(config, dim, device)
+    objective = make_objective(config, dim, device, num_classes_of(layout))
     result: dict[str, Any] = {"values": [], "gradients": []}
     for step, learning_rate in enumerate(LEARNING_RATES):
         features, labels = (tensor.to(device) for tensor in global_step(step, layout, dim))
@@ -78,7 +86,7 @@ def train(
 @lru_cache(maxsize=1)
 def oracle_of(mode: Mode, kind: RowOptimizerKind, layout: str, accumulation: int) -> tuple[Oracle, list[StepOfOracle]]:
     config = make_config(mode, kind)
-    start = make_objective(config).state()
+    start = make_objective(config, num_classes=num_classes_of(layout)).state()
     oracle = Oracle(config, start["centers"], start["classifier"])
     steps = []
     for step, learning_rate in enumerate(LEARNING_RATES):

@@ -102,7 +102,15 @@ def test_wandb_run_is_one_after_a_resume(tiny_config, tmp_path, monkeypatch):
     [
         (("--trainer.max_epochs", "many"), "--trainer.max_epochs cannot be many: give int"),
         (("--model.objective.center.weight", "x"), "--model.objective.center.weight cannot be x: give float"),
-        (("--model.objective.softmax.head", "ArcFac"), "--model.objective.softmax.head cannot be ArcFac"),
+        (
+            ("--model.objective.softmax.head", "ArcFac"),
+            "--model.objective.softmax.head cannot be ArcFac: there is no such class, the help names those there are",
+        ),
+        (
+            ("--model.objective.softmax.head", "{class_path: ArcFace, init_args: {margin: 0.5}}"),
+            "--model.objective.softmax.head cannot be {'class_path': 'ArcFace', 'init_args': {'margin': 0.5}}: Option"
+            " 'margin' is not accepted",
+        ),
         (("--model.schedule.decay", "cosin"), "--model.schedule.decay cannot be cosin: give Literal['cosine', 'poly"),
         (("--model.nothing", 3), "unrecognized arguments: --model.nothing 3"),
     ],

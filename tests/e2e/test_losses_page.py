@@ -26,13 +26,14 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-def test_every_head_is_drawn_as_the_page_shows_it():
+def test_every_loss_is_drawn_as_the_page_shows_it():
     """A new head without a panel fails, and so does a curve that changed: `make loss-curves` draws it anew."""
     heads = {kind for name in heads_module.__all__ if isinstance(kind := getattr(heads_module, name), type)}
     drawn = {head for head in heads if issubclass(head, Head)} - {Head, CosineHead, Softmax}
     assert set(PANELS) == drawn
     text = svg()
     assert all(head.__name__ in text for head in drawn)
+    assert all(f">{title}<" in text for title in ("Contrastive", "Marginal", "Triplet", "Range", "Center loss, MML"))
     assert "](losses.svg)" in PAGE and numbers_of(text) == pytest.approx(numbers_of(SVG), abs=0.05)
 
 

@@ -160,6 +160,22 @@ def test_losses_over_pairs_need_several_images_of_several_identities(tiny_datase
             data_of(tiny_dataset, **options).check_pairs(accumulation=1, wanted_by=["triplet", "range"])
 
 
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [([1, 1, 1, 0], r"images of 3 identities, at most 1 of each"), ([0, 24], r"images of 1 identities, at most 24")],
+)
+def test_losses_over_pairs_are_refused_on_data_without_pairs(
+    tiny_dataset: Path, counts: list[int], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where each has one image, its copies would be its only positives; of one identity, there are no negatives."""
+    for options in ({"images_per_identity": 4}, {"mine_every_n_steps": 3}):
+        data = data_of(tiny_dataset, **options)
+        monkeypatch.setattr(data.faces, "class_counts", lambda: torch.tensor(counts))
+        data.check_pairs(accumulation=1, wanted_by=[])
+        with pytest.raises(ConfigError, match=rf"^objective\.range compares .* but {tiny_dataset} has {said}"):
+            data.check_pairs(accumulation=1, wanted_by=["range"])
+
+
 def test_mined_triplets_are_saved_and_gone_on_with(tiny_dataset: Path) -> None:
     options = {"mine_every_n_steps": 3, "tail_weight": 0.5}
     former, resumed = data_of(tiny_dataset, **options), data_of(tiny_dataset, **options)

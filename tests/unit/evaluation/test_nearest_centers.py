@@ -47,6 +47,13 @@ def test_the_nearest_of_several_blocks_of_rows_is_the_nearest_of_all(blocks: lis
     torch.testing.assert_close(torch.stack(found).amin(0), measured(table)[classes])
 
 
+@pytest.mark.parametrize("tile", [1, 4, 1000])
+def test_classes_without_a_center_are_nobodys_nearest(tile: int) -> None:
+    table, there = centers(20), torch.arange(20) % 3 == 1
+    found = nearest_center_distances(table[there], there.nonzero().squeeze(1), table, has_center_N=there, tile=tile)
+    torch.testing.assert_close(found, measured(table[there]))
+
+
 def test_alone_it_is_infinitely_far_away() -> None:
     assert measured(centers(1)).tolist() == [float("inf")]
 

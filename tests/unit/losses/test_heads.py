@@ -287,6 +287,9 @@ def check_statistics_of_few(module: ModuleType = adaface) -> None:
     state = state_of(head, torch.float64)
     head.observe(state, replace(one_rank(1.0), norms_B=torch.tensor([30.0, 34.0], dtype=torch.float64)))
     assert state["std"].item() == pytest.approx(0.99 * 100.0 + 0.01 * math.sqrt(8.0))
+    state = state_of(head, torch.float64)
+    head.observe(state, replace(one_rank(1.0), norms_B=torch.tensor([1e-5, 1e5], dtype=torch.float64)))
+    assert state["mean"].item() == pytest.approx(0.99 * 20.0 + 0.01 * (0.001 + 100.0) / 2, rel=1e-9)
 
 
 def test_one_sample_has_statistics() -> None:

@@ -1,7 +1,8 @@
 """What cannot work is refused in one line that names the option, the rule and the value."""
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import asdict
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
@@ -15,6 +16,7 @@ from lightning_face.objectives.objective import ObjectiveConfig
 from lightning_face.objectives.range_loss import RangeConfig
 from lightning_face.objectives.softmax import SoftmaxConfig
 from lightning_face.objectives.triplet import TripletConfig
+from lightning_face.optim.row_config import RowOptimizerConfig
 
 NAN, INF = float("nan"), float("inf")
 
@@ -127,6 +129,11 @@ NAN, INF = float("nan"), float("inf")
             {"center": CenterConfig(normalise=True), "mml": MinimumMarginConfig(margin=4.1)},
             r"mml.margin must be at most 4 with center.normalise, got 4.1",
         ),
+        (
+            ObjectiveConfig,
+            {"softmax": None, "center": CenterConfig(weight=0.0, rate=0.0), "mml": MinimumMarginConfig()},
+            r"no term left",
+        ),
         (SoftmaxConfig, {"head": CosFace(), "filter_above": 20.0}, r"softmax.filter_above must be in \(-1, 1\) with"),
         (SoftmaxConfig, {"weight": INF}, r"softmax.weight must be above 0, got inf"),
         (CenterConfig, {"weight": INF}, r"center.weight must not be negative, nor infinite, got inf"),
@@ -188,15 +195,37 @@ def test_borders_are_allowed(make: Callable[..., Any], options: dict[str, Any]) 
     assert {name: getattr(make(**options), name) for name in options} == options
 
 
+SGD = asdict(RowOptimizerConfig(kind="sgd", momentum=0.9, weight_decay=5e-4, lr_multiplier=1.0))
+DEFAULTS: dict[type, dict[str, Any]] = {
+    SoftmaxConfig: {
+        "weight": 1.0, "reduction": "mean", "head": None, "placement": "auto", "init_std": 0.01, "sample_rate": 1.0,
+        "filter_above": None, "rows_per_class": 1, "optimizer": SGD,
+    },
+    CenterConfig: {
+        "weight": 0.003, "reduction": "mean", "placement": "auto", "rate": 0.5, "normalise": False, "init": "normal",
+        "init_std": 0.01,
+    },
+    MinimumMarginConfig: {
+        "weight": 5e-8, "margin": 280.0, "reduction": "sum", "mode": "A", "center_rate": None, "scope": "batch",
+        "every_n_steps": 1,
+    },
+    ContrastiveConfig: {"weight": 1.0, "margin": 1.0, "reduction": "mean", "normalise": True},
+    TripletConfig: {
+        "weight": 1.0, "mining": "semi_hard", "margin": 0.2, "squared": True, "reduction": "mean", "normalise": True,
+    },
+    MarginalConfig: {"weight": 1.0, "threshold": 1.2, "margin": 0.3, "reduction": "mean", "normalise": True},
+    RangeConfig: {
+        "weight": 1.0, "intra_weight": 1e-4, "inter_weight": 1e-3, "margin": 2e4, "num_largest": 2, "squared": True,
+        "reduction": "sum", "normalise": False,
+    },
+}  # fmt: skip
+
+
 def test_defaults_are_the_published_constants() -> None:
     """What docs/losses.md says of each source: whoever changes a default changes every run without the option."""
-    assert CenterConfig() == CenterConfig(weight=0.003, rate=0.5, reduction="mean", normalise=False, init_std=0.01)
-    assert MinimumMarginConfig() == MinimumMarginConfig(weight=5e-8, margin=280.0, reduction="sum", scope="batch")
-    assert ContrastiveConfig() == ContrastiveConfig(weight=1.0, margin=1.0, reduction="mean", normalise=True)
-    assert TripletConfig() == TripletConfig(
-        weight=1.0, mining="semi_hard", margin=0.2, squared=True, reduction="mean", normalise=True
-    )
-    assert MarginalConfig() == MarginalConfig(weight=1.0, threshold=1.2, margin=0.3, reduction="mean", normalise=True)
-    assert RangeConfig() == RangeConfig(
-        weight=1.0, intra_weight=1e-4, inter_weight=1e-3, margin=2e4, num_largest=2, reduction="sum", normalise=False
-    )
+    assert {type(config): asdict(config) for config in (kind() for kind in DEFAULTS)} == DEFAULTS
+
+
+def test_every_term_has_its_defaults_pinned() -> None:
+    kinds = {get_args(hint)[0] for hint in get_type_hints(ObjectiveConfig).values()}
+    assert kinds == DEFAULTS.keys()
