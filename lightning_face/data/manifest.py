@@ -6,6 +6,7 @@ A *dataset* is a folder of WebDataset tars with these three files beside them. A
 
 import hashlib
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -76,7 +77,7 @@ class Manifest:
             DataError: it is missing, no manifest, or of another version.
         """
         path = folder / MANIFEST_FILE
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise DataError(
                 f"{path} is missing, {folder} is no dataset: make it with `python -m data_prep folder SRC {folder}`,"
                 f" or `python -m data_prep index {folder}` for tars made elsewhere"
