@@ -17,7 +17,8 @@ import torch
 from benchmarks.cases import ARCFACE, CLASSIFIER, DENSE, DENSE_CENTERS, OWN, PEERS, SAMPLED, Setting
 from benchmarks.laws import laws, targets
 from benchmarks.measuring import Measurement, measure, start_ranks
-from benchmarks.report import markdown, plot, sheets, write_json
+from benchmarks.report import LEGEND, plot, sheets, write_json
+from benchmarks.sheets import markdown
 from lightning_face.optim.rows import RowOptimizerConfig
 from lightning_face.tables.memory import bytes_per_class, free_bytes
 
@@ -32,7 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
     if not measurements:
         raise SystemExit("nothing was measured: no size fits into memory; give fewer --classes")
     growth, promises = laws(measurements), targets(measurements)
-    report = markdown(sheets(measurements, growth, promises))
+    report = markdown(sheets(measurements, growth, promises), LEGEND)
     print(report)
     options.out.mkdir(parents=True, exist_ok=True)
     write_json(options.out / "class_tables.json", _machine(options), measurements, growth, promises)

@@ -1,10 +1,10 @@
-"""Tables in Markdown, a plot and a JSON of the measurements."""
+"""Tables, a plot and a JSON of the measurements of class tables."""
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from benchmarks.cases import OWN, PEERS
 from benchmarks.laws import Line, Target
 from benchmarks.measuring import Measurement
+from benchmarks.sheets import Sheet
 from lightning_face.evaluation.figures import save
 
 _COLOURS = dict(
@@ -22,17 +23,10 @@ _COLOURS = dict(
     )
 )
 
-_LEGEND = (
+LEGEND = (
     "ms: median of the steps; least: the fastest; / dense: fastest over fastest dense softmax; kB: exchanged per step"
     " and rank; MB: most alive at once in a step, beyond the tables; B/class: held per class by a rank between steps."
 )
-
-
-class Sheet(NamedTuple):
-    """A table of text: the first column names things, the others are numbers."""
-
-    header: tuple[str, ...]
-    rows: Sequence[tuple[str, ...]]
 
 
 def sheets(measurements: Sequence[Measurement], laws: Mapping[str, Line], targets: Sequence[Target]) -> list[Sheet]:
@@ -68,22 +62,6 @@ def sheets(measurements: Sequence[Measurement], laws: Mapping[str, Line], target
         Sheet(("law", "at 0", "per class", "R²"), growth),
         Sheet(("target", "C", "W", "measured", "at most", "verdict"), promises),
     ]
-
-
-def markdown(report: Sequence[Sheet]) -> str:
-    """For the terminal and for docs/benchmarks.md."""
-    return "\n\n".join([*(_table(sheet) for sheet in report if sheet.rows), _LEGEND]) + "\n"
-
-
-def _table(sheet: Sheet) -> str:
-    widths = [max(3, *map(len, column)) for column in zip(sheet.header, *sheet.rows, strict=True)]
-    align = [str.ljust, *[str.rjust] * (len(widths) - 1)]
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    cells = [
-        [place(cell, width) for place, cell, width in zip(align, row, widths, strict=True)]
-        for row in (sheet.header, rule, *sheet.rows)
-    ]
-    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
 
 
 def write_json(

@@ -14,6 +14,7 @@ from PIL import Image
 
 from data_prep import near_pairs
 from data_prep.identity_names import without_spelling
+from tests.disk import full_disk
 
 Prepare = Callable[[str, dict[str, list[Image.Image | bytes]]], Path]
 
@@ -114,6 +115,10 @@ def test_what_is_no_dataset(train: Path, tmp_path: Path, fails: Callable) -> Non
         assert str(other) in fails("overlap", train, other) and str(other) in fails("overlap", other, train)
     assert "required: EVAL" in fails("overlap", train)
     assert "cannot write" in fails("overlap", train, train, "--workers", 0, "--out", train / "index.bin")
+    with full_disk(10):
+        out = tmp_path / "full"
+        assert "File too large" in fails("overlap", train, train, "--workers", 0, "--out", out)
+    assert not list(out.iterdir())
     (train / "identities.txt").write_bytes(b"\xff\n" * 5)
     assert f"the names of {train} cannot be read: 'utf-8'" in fails("overlap", train, train)
     os.truncate(train / "shard-000000.tar", 100)
