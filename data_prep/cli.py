@@ -144,7 +144,7 @@ def _add_overlap(commands: Commands) -> None:
     add_number(
         parser, "--bits", at_least(0, 8), 2,
         "images look alike where their perceptual hashes differ in N of 64 bits or fewer; of aligned faces, 2 finds"
-        " copies, and 8 mostly different pictures",
+        " copies (but of millions some by chance: look at images.csv), and 8 mostly different pictures",
     )  # fmt: skip
     parser.add_argument(
         "--out", type=Path, metavar="FOLDER",
