@@ -1,1 +1,1 @@
-"""What the class tables cost: time, bytes sent, memory; `python -m benchmarks.class_tables --help`."""
+"""What class tables and reading cost; `python -m benchmarks.class_tables --help`, `benchmarks.reading --help`."""

@@ -105,7 +105,7 @@ def add_max_rejected(parser: Group) -> None:
     parser.add_argument(
         "--max-rejected", type=a_share, default=1.0, metavar="SHARE",
         help="share of images that cannot be used (damaged, say) above which nothing is made but rejected.csv"
-        " (default: any share below all)",
+        " (default: any share below all); where parts are merged, an option of `merge`",
     )  # fmt: skip
 
 
@@ -136,7 +136,7 @@ def with_recipe(make: Callable[..., object]) -> Callable[..., object]:
 
     def call(**options: Any) -> object:  # passed on, checked by the parser
         exclude: Path | None = options.pop("exclude")
-        excluded = tuple(sorted({line.strip() for line in read_lines(exclude)})) if exclude else ()
+        excluded = tuple(sorted({line.strip() for line in read_lines(exclude)} - {""})) if exclude else ()
         names = ("min_images", "max_identities", "near_duplicates", "seed", "shard_samples")
         recipe = {name: options.pop(name) for name in names}
         job = Job(**{name: options.pop(name) for name in ("part", "max_rejected", "workers")})

@@ -53,6 +53,7 @@ def gather(work: Path, source: Source[Item], items: Iterator[Item], part: Part, 
                     yield chunk
 
         run_tasks(Gatherer(work, source, recipe), missing(), workers, show)
+    _must_reach(work, num_items)
     if num_there:
         say(f"{work.parent}: chunks of images that were gathered already: {num_there:,}")
     return num_items
@@ -77,8 +78,20 @@ def _is_spooled(work: Path, chunk: Chunk[Item]) -> bool:
     except (OSError, ValueError, KeyError, TypeError):
         return False
     if spooled.items_sha256 != sha256_of_items(chunk.items):
-        raise ConfigError(
-            f"{work.parent} was begun when its source held other images (there, {spooled.items[0]} and on; now,"
-            f" {chunk.items[0]}); remove {work.parent} and start again"
-        )
+        raise _changed(work, str(chunk.items[0]))
     return bool(size == spooled.faces["size"].sum())
+
+
+def _must_reach(work: Path, num_items: int) -> None:
+    """The source must not end before what was gathered of it."""
+    chunks = spool.chunks_of(num_items)
+    for path in work.glob("chunk-*.json"):
+        if int(path.stem.rpartition("-")[2]) not in chunks:
+            raise _changed(work, "its end")
+
+
+def _changed(work: Path, where: str) -> ConfigError:
+    out = work.parent
+    return ConfigError(
+        f"{out} was begun when its source held other images, from {where} on; remove {out} and start again"
+    )

@@ -21,12 +21,10 @@ class Item:
     """One image to be made.
 
     Args:
-        label: class, in [0, number of identities).
         identity: number that seeds the identity vector.
         image: number that seeds the nuisance vector.
     """
 
-    label: int
     identity: int
     image: int
 
@@ -73,14 +71,14 @@ def plan(
     first_identity: int = 0,
     zipf_exponent: float = ZIPF_EXPONENT,
 ) -> list[Item]:
-    """All images of a dataset, sorted by label.
+    """All images of a dataset, sorted by identity.
 
     Args:
-        num_identities: labels 0, 1, ...
+        num_identities: people, with numbers from `first_identity` on.
         num_images: of all identities together.
         seed: shuffles which identity has many images and which few.
         min_images: that every identity has.
-        first_identity: number of the person with label 0; sets with ranges that do not overlap share no person.
+        first_identity: number of the first person; sets with ranges that do not overlap share no person.
         zipf_exponent: how unequal the rest is: 0 even, 1 Zipf's law.
 
     Raises:
@@ -91,8 +89,8 @@ def plan(
     counts = zipf_counts(num_identities, num_images, min_images, zipf_exponent)
     counts = counts[permutation(num_identities, seed, "zipf")]
     return [
-        Item(label, first_identity + label, image)
-        for label, count in enumerate(counts.tolist())
+        Item(identity, image)
+        for identity, count in enumerate(counts.tolist(), first_identity)
         for image in range(count)
     ]
 

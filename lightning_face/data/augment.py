@@ -7,21 +7,33 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lightning_face.data.low_quality import crop, lower_resolution
 from lightning_face.errors import ConfigError
 
-NUM_DRAWS = 8
-"""Uniform numbers per sample: flip, rotation, scale, shift x, shift y, brightness, contrast, saturation."""
+NUM_DRAWS = 18
+"""Uniform numbers per sample: flip, rotation, scale, shift x, shift y, brightness, contrast, saturation; crop or not,
+its area, aspect, place x, place y; low resolution or not, its side, how it is shrunk, how enlarged; recolour or not."""
+_CROP, _LOW_RESOLUTION, _RECOLOUR = slice(8, 13), slice(13, 17), 17
 
 
 @dataclass(frozen=True)
 class AugmentConfig:
     """Random changes of a training image; each drawn uniformly from a symmetric interval.
 
+    AdaFace (Kim et al., CVPR 2022; its code's dataset/augmenter.py) has probabilities of 0.2 for crops, low resolution
+    and colours, and 0.5 for contrast and saturation. It multiplies by a brightness of 0.5 to 1.5; here it is added, and
+    0.25 does as much to middle grey.
+
     Args:
         flip: mirror half of the images.
         rotation_deg: largest rotation, degrees.
         scale: largest relative change of size.
         shift: largest shift in x and y, as a fraction of the image's side.
+        crop_probability: that all outside of a random rectangle becomes black.
+        crop_area: smallest area of the rectangle, as a fraction of the image's.
+        low_resolution_probability: that the image is shrunk and enlarged again.
+        low_resolution_side: smallest side of the shrunk image, as a fraction of the image's.
+        recolour_probability: that brightness, contrast and saturation are changed.
         brightness: largest change, as a fraction of the full range.
         contrast: largest relative change.
         saturation: largest relative change.
@@ -31,6 +43,11 @@ class AugmentConfig:
     rotation_deg: float = 0.0
     scale: float = 0.0
     shift: float = 0.0
+    crop_probability: float = 0.0
+    crop_area: float = 0.2
+    low_resolution_probability: float = 0.0
+    low_resolution_side: float = 0.2
+    recolour_probability: float = 1.0
     brightness: float = 0.0
     contrast: float = 0.0
     saturation: float = 0.0
@@ -41,6 +58,12 @@ class AugmentConfig:
                 raise ConfigError(f"augment.{name} must not be negative, got {getattr(self, name)}")
         if self.scale >= 1:
             raise ConfigError(f"augment.scale must be below 1, got {self.scale}: an image would shrink to nothing")
+        for name in ("crop_probability", "low_resolution_probability", "recolour_probability"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"augment.{name} must be in [0, 1], got {getattr(self, name)}")
+        for name in ("crop_area", "low_resolution_side"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ConfigError(f"augment.{name} must be above 0 and at most 1, got {getattr(self, name)}")
 
     @property
     def moves_pixels(self) -> bool:
@@ -69,6 +92,9 @@ def augment(images_BCHW: Tensor, draws_BK: Tensor, config: AugmentConfig) -> Ten
     Args:
         images_BCHW: float32, normalised.
         draws_BK: uniform numbers in [0, 1), K = NUM_DRAWS.
+
+    Returns:
+        float32, channels last in memory.
     """
     signed_BK = draws_BK * 2.0 - 1.0
     mirror_B = torch.where(signed_BK[:, 0] < 0, -1.0, 1.0) if config.flip else torch.ones_like(signed_BK[:, 0])
@@ -76,7 +102,15 @@ def augment(images_BCHW: Tensor, draws_BK: Tensor, config: AugmentConfig) -> Ten
         images_BCHW = _move(images_BCHW, signed_BK, mirror_B, config)
     elif config.flip:
         images_BCHW = torch.where((mirror_B < 0)[:, None, None, None], images_BCHW.flip(3), images_BCHW)
-    return _recolour(images_BCHW, signed_BK, config)
+    if config.crop_probability > 0:
+        images_BCHW = crop(images_BCHW, draws_BK[:, _CROP], config.crop_probability, config.crop_area)
+    if config.low_resolution_probability > 0:
+        probability, side = config.low_resolution_probability, config.low_resolution_side
+        images_BCHW = lower_resolution(images_BCHW, draws_BK[:, _LOW_RESOLUTION], probability, side)
+    if config.recolour_probability < 1:
+        is_recoloured_B = draws_BK[:, _RECOLOUR] < config.recolour_probability
+        signed_BK = signed_BK * is_recoloured_B[:, None]
+    return _recolour(images_BCHW, signed_BK, config).contiguous(memory_format=torch.channels_last)
 
 
 def _move(images_BCHW: Tensor, signed_BK: Tensor, mirror_B: Tensor, config: AugmentConfig) -> Tensor:

@@ -89,7 +89,8 @@ class FaceDataModule(LightningDataModule):
             name: Faces(open_dataset(source, cache, PAIRS_FILE), seed, replace_damaged=False)
             for name, source in (verification or {}).items()
         }
-        self.predict = Faces(open_dataset(predict or train, cache), seed, replace_damaged=False)
+        shards = open_dataset(predict, cache) if predict else self.faces.shards
+        self.predict = Faces(shards, seed, replace_damaged=False)
         self.order: Order
         of_people = (self.faces.shards.index["label"], self.num_classes, global_batch_size, seed)
         if mine_every_n_steps is not None:

@@ -1,8 +1,9 @@
 """JPEG bytes to one uint8 array for a whole batch. The only door to simplejpeg in the trainer."""
 
+import numpy as np
 import simplejpeg
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 from torch.nn import functional as F
 
 
@@ -16,15 +17,21 @@ def stored_size(jpeg: bytes) -> int:
     return max(height, width)
 
 
-def decode_face(jpeg: bytes, size: int) -> Tensor:
-    """Decode one image to (size, size, 3) uint8 RGB; an image of another size is scaled to it.
+def decode_into(image_HWC: NDArray[np.uint8], jpeg: bytes) -> None:
+    """Decode a JPEG as RGB into a square of the batch; an image of another size is scaled to it.
 
     Raises:
         ValueError: no JPEG, or a damaged one: libjpeg would fill what is missing with grey.
     """
-    image = torch.from_numpy(simplejpeg.decode_jpeg(jpeg, colorspace="RGB", strict=True))
-    if image.shape[:2] == (size, size):
-        return image
-    planes = image.permute(2, 0, 1).unsqueeze(0)
+    try:
+        decoded = simplejpeg.decode_jpeg(jpeg, colorspace="RGB", strict=True, buffer=image_HWC)
+    except ValueError:  # larger than the square, or damaged
+        decoded = simplejpeg.decode_jpeg(jpeg, colorspace="RGB", strict=True)
+    if decoded.shape != image_HWC.shape:
+        image_HWC[:] = _scaled(decoded, image_HWC.shape[0])
+
+
+def _scaled(image_HWC: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    planes = torch.from_numpy(image_HWC).permute(2, 0, 1).unsqueeze(0)
     scaled = F.interpolate(planes, (size, size), mode="bilinear", antialias=True, align_corners=False)
-    return scaled[0].permute(1, 2, 0).contiguous()
+    return scaled[0].permute(1, 2, 0).numpy()

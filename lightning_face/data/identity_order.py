@@ -15,7 +15,7 @@ from lightning_face.data.order import STEPS_AT_ONCE, Ids, Slots, check_one_batch
 from lightning_face.errors import ConfigError
 from lightning_face.hashing import hash64, permutation, uniform
 
-# Shapes: N samples, C identities, T steps, R rows of a step, S slots; V visits of U people with E images in all.
+# Shapes: N samples, C identities, T steps, R rows of a step, S slots; V visits of U people with E images each.
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,17 +133,16 @@ class IdentityOrder:
 
     def _images(self, epoch: int, identities_V: Ids, positions_VK: Ids) -> Ids:
         """Samples of identities, counted round and round their images, which hashes put in order."""
-        people_U, person_of_V = np.unique(identities_V, return_inverse=True)
-        counts_U = self._counts_C[people_U]
-        ends_U = np.cumsum(counts_U)
-        person_of_E = np.repeat(np.arange(len(people_U)), counts_U)
-        images_E = np.arange(len(person_of_E)) - (ends_U - counts_U)[person_of_E]
-        hashes_E = hash64(self.seed, "images", epoch, people_U[person_of_E], images_E)
-        shuffled_E = images_E[np.lexsort((hashes_E, person_of_E))]
-        counts_V1, starts_V1 = counts_U[person_of_V][:, None], (ends_U - counts_U)[person_of_V][:, None]
-        places_VK = shuffled_E[starts_V1 + positions_VK % counts_V1]
+        counts_V, places_VK = self._counts_C[identities_V], np.empty_like(positions_VK)
+        # Those with equally many images at once, so that each person's are a row to be sorted by itself.
+        for count in np.unique(counts_V).tolist():
+            (of_count,) = np.nonzero(counts_V == count)
+            people_U, person_of_V = np.unique(identities_V[of_count], return_inverse=True)
+            hashes_UE = hash64(self.seed, "images", epoch, people_U[:, None], np.arange(count))
+            shuffled_UE = np.argsort(hashes_UE, axis=1, kind="stable")
+            places_VK[of_count] = shuffled_UE[person_of_V[:, None], positions_VK[of_count] % count]
         first_V1 = (self._ends_C - self._counts_C)[identities_V][:, None]
-        return self._by_identity_N[first_V1 + places_VK] + positions_VK // counts_V1 * self.num_samples
+        return self._by_identity_N[first_V1 + places_VK] + positions_VK // counts_V[:, None] * self.num_samples
 
     @cached_property
     def _row_orders(self) -> dict[tuple[int, int], NDArray[np.int32]]:
@@ -163,7 +162,9 @@ class IdentityOrder:
 
     @cached_property
     def _by_identity_N(self) -> Ids:
-        return np.argsort(self.labels_N, kind="stable")
+        # Whole keys are sorted eight times as fast as places are by their keys.
+        labels_and_places_N = self.labels_N.astype(np.int64) << 32 | np.arange(self.num_samples)
+        return np.sort(labels_and_places_N) & 0xFFFFFFFF
 
     @cached_property
     def _weights_C(self) -> Ids:

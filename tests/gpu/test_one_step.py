@@ -67,7 +67,9 @@ def whole_step(device, precision):
     pixels = torch.randint(0, 256, (24, 40, 40, 3), dtype=torch.uint8, generator=generator).to(device)
     draws = torch.rand((24, NUM_DRAWS), generator=generator).to(device)
     labels = torch.randint(0, 50, (24,), generator=generator).to(device)
-    changes = AugmentConfig(rotation_deg=10, scale=0.1, shift=0.05, contrast=0.2, saturation=0.2, brightness=0.1)
+    colours = {"contrast": 0.2, "saturation": 0.2, "brightness": 0.1, "recolour_probability": 0.5}
+    quality = {"crop_probability": 0.5, "low_resolution_probability": 0.5}
+    changes = AugmentConfig(rotation_deg=10, scale=0.1, shift=0.05, **colours, **quality)
     images = augment(normalise(pixels, 32), draws, changes)
     with torch.autocast(device, dtype=torch.bfloat16, enabled=precision == "bf16"):
         features = backbone(images)

@@ -1,6 +1,7 @@
 """Normalisation and augmentation against oracles that move whole pixels."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,11 +12,13 @@ from lightning_face.data.augment import NUM_DRAWS, AugmentConfig, augment, norma
 from lightning_face.errors import ConfigError
 from lightning_face.hashing import uniform
 
-FLIP, ROTATION, SCALE, SHIFT_X, SHIFT_Y, BRIGHTNESS, CONTRAST, SATURATION = range(NUM_DRAWS)
+FLIP, ROTATION, SCALE, SHIFT_X, SHIFT_Y, BRIGHTNESS, CONTRAST, SATURATION = range(8)
+CROP, LOW_RESOLUTION, RECOLOUR = 8, 13, 17
 
-EVERYTHING = AugmentConfig(
+ALWAYS_ON = AugmentConfig(
     flip=True, rotation_deg=20, scale=0.2, shift=0.1, brightness=0.2, contrast=0.3, saturation=0.4
 )
+EVERYTHING = replace(ALWAYS_ON, crop_probability=0.5, low_resolution_probability=0.5, recolour_probability=0.5)
 
 
 def draws(batch: int = 1, **changes: float) -> Tensor:
@@ -66,15 +69,46 @@ def test_halving_averages() -> None:
 
 @pytest.mark.parametrize(
     "config",
-    [AugmentConfig(flip=False), AugmentConfig(flip=False, rotation_deg=0.0, shift=0.0)],
-    ids=["default", "zeros"],
+    [AugmentConfig(flip=False), AugmentConfig(flip=False, brightness=0.5, contrast=0.5, recolour_probability=0.0)],
+    ids=["default", "probability zero"],
 )
 def test_all_zero_is_the_identity(config: AugmentConfig) -> None:
-    assert torch.equal(augment(images(4), random_draws(4), config), images(4))
+    assert torch.allclose(augment(images(4), random_draws(4), config), images(4), rtol=0, atol=1e-6)
+
+
+def test_draws_of_a_sample_stay_what_they_are_when_new_ones_are_added() -> None:
+    expected = [0.9517052, 0.2813461, 0.1990759]
+    assert random_draws(1)[0, [FLIP, SATURATION, RECOLOUR]].tolist() == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("config", "draw"),
+    [
+        (AugmentConfig(flip=False, crop_probability=0.3, crop_area=0.5), CROP),
+        (AugmentConfig(flip=False, low_resolution_probability=0.3, low_resolution_side=0.5), LOW_RESOLUTION),
+        (AugmentConfig(flip=False, brightness=0.5, recolour_probability=0.3), RECOLOUR),
+    ],
+    ids=["crop", "low resolution", "recolour"],
+)
+def test_probabilities(config: AugmentConfig, draw: int) -> None:
+    batch, table = images(1000, 8), random_draws(1000)
+    result = augment(batch, table, config)
+    is_changed = (result != batch).flatten(1).any(1)
+    assert bool((is_changed <= (table[:, draw] < 0.3)).all())
+    # A crop may be the whole image, and shrinking by no pixel changes nothing.
+    assert 0.2 < is_changed.float().mean() < 0.3 + 5 * (0.21 / 1000) ** 0.5
+
+
+def test_everything_at_once_stays_finite_and_channels_last() -> None:
+    batch = images(300).contiguous(memory_format=torch.channels_last)
+    for values in (random_draws(300), torch.zeros(300, NUM_DRAWS), torch.ones(300, NUM_DRAWS)):
+        result = augment(batch, values, replace(EVERYTHING, crop_area=1e-6, low_resolution_side=1e-6))
+        assert result.shape == batch.shape and bool(result.isfinite().all())
+        assert result.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_middle_draws_change_nothing() -> None:
-    assert torch.allclose(augment(images(2), draws(2), EVERYTHING), images(2), atol=1e-5)
+    assert torch.allclose(augment(images(2), draws(2), ALWAYS_ON), images(2), atol=1e-5)
 
 
 @pytest.mark.parametrize("config", [AugmentConfig(), AugmentConfig(rotation_deg=1e-9)], ids=["flip alone", "sampled"])
@@ -149,6 +183,20 @@ def test_no_saturation_is_grey() -> None:
 def test_negative_strength_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=rf"augment\.{name} must not be negative, got -0\.1"):
         AugmentConfig(**{name: -0.1})
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1])
+@pytest.mark.parametrize("name", ["crop_probability", "low_resolution_probability", "recolour_probability"])
+def test_probability_out_of_range_is_refused(name: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=rf"augment\.{name} must be in \[0, 1\], got {value}"):
+        AugmentConfig(**{name: value})
+
+
+@pytest.mark.parametrize("value", [0.0, 1.1])
+@pytest.mark.parametrize("name", ["crop_area", "low_resolution_side"])
+def test_share_out_of_range_is_refused(name: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=rf"augment\.{name} must be above 0 and at most 1, got {value}"):
+        AugmentConfig(**{name: value})
 
 
 @pytest.mark.parametrize("scale", [1.0, 2.0])

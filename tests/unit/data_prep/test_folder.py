@@ -81,16 +81,6 @@ def test_samples_are_shuffled_by_the_seed(make_faces: Callable, tmp_path: Path, 
     assert all(order != sorted(order) and sum(order) == 10 for order in orders)
 
 
-def test_bytes_do_not_depend_on_workers(
-    make_faces: Callable, tmp_path: Path, run: Callable, contents: Contents
-) -> None:
-    faces = make_faces({"Al": 6, "Bo": 5}, size=(40, 30))
-    (faces / "Al" / "Al_0003.jpg").write_bytes(b"no image")
-    for workers in (0, 2):
-        run("folder", faces, tmp_path / f"{workers}", "--workers", workers, "--shard-samples", 3, "--size", 16)
-    assert contents(tmp_path / "0") == contents(tmp_path / "2")
-
-
 def test_unreadable_images_are_left_out_and_listed(faces: Path, tmp_path: Path, run: Callable) -> None:
     whole = (faces / "Bo" / "Bo_0002.jpg").read_bytes()
     (faces / "Bo" / "Bo_0002.jpg").write_bytes(whole[: len(whole) // 2])

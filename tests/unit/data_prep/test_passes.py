@@ -19,6 +19,7 @@ from data_prep.merge import merge
 from data_prep.parts import Part, alone, gathering
 from data_prep.recipe import Recipe
 from data_prep.source import Face
+from data_prep.tars import members
 from lightning_face.errors import ConfigError, DataError
 from tests.disk import full_disk
 from tests.unit.data_prep.plain import Plain, PlainItem, plain, write
@@ -141,6 +142,18 @@ def test_bytes_do_not_depend_on_workers(source: Plain, whole: Path, tmp_path: Pa
     assert contents(tmp_path / "out") == contents(whole)
 
 
+def test_nothing_is_left_out_and_all_stays_in_order(tmp_path: Path) -> None:
+    faces = [("Cy", b"1"), ("Al", b"22"), ("Cy", b"1"), ("Bo", b"3"), ("Al", b"1")]
+    write(tmp_path / "out", plain(*faces), Recipe(shard_samples=3, shuffle=False, keep_all=True))
+    read = []
+    for number in range(2):
+        data = (tmp_path / "out" / f"shard-{number:06d}.tar").read_bytes()
+        read += [data[m.offset : m.offset + m.size] for m in members(tmp_path / "out" / f"shard-{number:06d}.tar")]
+    labels = {"Al": b"0", "Bo": b"1", "Cy": b"2"}
+    assert read == [part for who, jpeg in faces for part in (jpeg, labels[who])]
+    assert (tmp_path / "out" / "rejected.csv").read_text() == "source,reason\n"
+
+
 @pytest.fixture
 def gathered(source: Plain, tmp_path: Path) -> Path:
     """Two parts of three."""
@@ -191,8 +204,10 @@ def test_a_changed_source_is_noticed(source: Plain, tmp_path: Path, fails: Calla
     assert "not gathered yet: part(s) 1/1; give the same command again" in fails("merge", tmp_path / "out")
     changed = list(source.planned)
     changed[1] = changed[1]._replace(jpeg=b"other")
-    with pytest.raises(ConfigError, match=r"held other images \(there, Bo/0 and on; now, Bo/0\); remove"):
+    with pytest.raises(ConfigError, match="held other images, from Bo/0 on; remove"):
         write(tmp_path / "out", Plain(changed), RECIPE)
+    with pytest.raises(ConfigError, match="held other images, from its end on; remove"):
+        write(tmp_path / "out", Plain(source.planned[:4]), RECIPE)
 
 
 @pytest.mark.parametrize("damage", ["truncate faces", "remove faces", "damage sidecar"])
@@ -273,7 +288,7 @@ def test_a_worker_that_dies_ends_the_run_in_one_line(tmp_path: Path) -> None:
 
 def test_an_error_in_a_worker_reaches_the_user(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="it: too ugly; a verification set needs every image"):
-        write(tmp_path / "out", Reject([PlainItem("it", "Al", b"")] * 9), Recipe(keep_all=True), workers=2)
+        write(tmp_path / "out", Reject([PlainItem("it", "Al", b"")] * 9), Recipe(keep_all=True), workers=1)
 
 
 def test_an_unreadable_image_is_left_out(tmp_path: Path) -> None:

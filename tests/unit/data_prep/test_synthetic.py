@@ -31,7 +31,7 @@ def test_same_bytes_in_another_process() -> None:
 
 
 def test_jpeg_of_the_size_asked_for() -> None:
-    picture = Image.open(io.BytesIO(Renderer(size=96, seed=2)(Item(0, 5, 7))))
+    picture = Image.open(io.BytesIO(Renderer(size=96, seed=2)(Item(5, 7))))
     assert (picture.format, picture.size, picture.mode) == ("JPEG", (96, 96), "RGB")
 
 
@@ -56,7 +56,7 @@ def test_picture_uses_the_range_of_levels() -> None:
 
 def test_counts_sum_and_follow_zipf() -> None:
     items = plan(100, 3_000, seed=0, min_images=5)
-    counts = sorted(Counter(item.label for item in items).values())
+    counts = sorted(Counter(item.identity for item in items).values())
     assert sum(counts) == len(items) == 3_000 and len(counts) == 100
     assert counts[0] >= 5
     assert counts[-1] > 10 * counts[10] and counts[-1] > counts[-2] > counts[-5]
@@ -65,21 +65,22 @@ def test_counts_sum_and_follow_zipf() -> None:
 @pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0, 2.0])
 @pytest.mark.parametrize("num_images", [14, 15, 100, 1_001])
 def test_counts_sum_for_every_exponent(num_images: int, exponent: float) -> None:
-    counts = Counter(item.label for item in plan(7, num_images, seed=3, zipf_exponent=exponent))
+    counts = Counter(item.identity for item in plan(7, num_images, seed=3, zipf_exponent=exponent))
     assert sum(counts.values()) == num_images and min(counts.values()) >= 2 and len(counts) == 7
 
 
-def test_items_number_labels_identities_and_images() -> None:
+def test_items_number_identities_and_images() -> None:
     items = plan(4, 20, seed=0, first_identity=1_000)
-    assert {item.identity - item.label for item in items} == {1_000}
-    for label in range(4):
-        images = [item.image for item in items if item.label == label]
+    assert [item.identity for item in items] == sorted(item.identity for item in items)
+    assert {item.identity for item in items} == {1_000, 1_001, 1_002, 1_003}
+    for identity in range(1_000, 1_004):
+        images = [item.image for item in items if item.identity == identity]
         assert images == list(range(len(images)))
 
 
 def test_the_large_identities_are_anywhere() -> None:
     largest = {
-        max(Counter(item.label for item in plan(50, 1_000, seed=seed)).items(), key=lambda c: c[1])[0]
+        max(Counter(item.identity for item in plan(50, 1_000, seed=seed)).items(), key=lambda c: c[1])[0]
         for seed in range(9)
     }
     assert len(largest) > 5
