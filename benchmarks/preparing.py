@@ -66,7 +66,7 @@ def write_records(folder: Path, num_images: int) -> None:
     """A set of pictures of 112 x 112 pixels that no two have the same bytes: each says its number in a comment."""
     folder.mkdir()
     renderer = Renderer(size=112, quality=95, seed=0, reuse=None)
-    pictures = [renderer(Item(0, number, 0)) for number in range(min(_PICTURES, num_images))]
+    pictures = [renderer(Item(number, 0)) for number in range(min(_PICTURES, num_images))]
     identities = -(-num_images // _IMAGES_OF_IDENTITY)
     with (folder / "train.rec").open("wb") as records, (folder / "train.idx").open("w") as index:
         for key, (labels, image) in enumerate(_packed(pictures, num_images)):

@@ -20,6 +20,9 @@ IDENTITIES_FILE = "identities.txt"
 PAIRS_FILE = "pairs.csv"
 VERSION = 1
 
+MAX_PIXELS = 64_000_000
+"""Larger images are refused: a few kilobytes can claim gigabytes (a decompression bomb)."""
+
 INDEX_DTYPE = np.dtype([("shard", "<u4"), ("offset", "<u8"), ("size", "<u4"), ("label", "<i4")])
 """One row of the index: which shard, where the image's bytes begin in it, how many, and the class."""
 
