@@ -16,7 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: of the command line; None takes the program's own.
 
     Returns:
-        Exit code: 0, 1 for a `check` with findings, 2 for an error, 130 when interrupted.
+        Exit code: 0, 1 where `check` or `overlap` found something, 2 for an error, 130 when interrupted.
     """
     try:
         options = vars(build_parser().parse_args(arguments))

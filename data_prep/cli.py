@@ -1,6 +1,7 @@
 """The command line: commands, their options and what `--help` says of them."""
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from data_prep.arguments import (
@@ -18,6 +19,7 @@ from data_prep.arguments import (
 from data_prep.check import check
 from data_prep.index import make_index
 from data_prep.merge import merge
+from data_prep.overlap import overlap
 from data_prep.pairs import make_pairs
 from data_prep.source_commands import KEEP_SIZE, QUALITY_IF_ENCODED, SOURCES
 from data_prep.verification_bin import make_bin
@@ -32,6 +34,7 @@ EXAMPLES = """examples:
   python -m data_prep bin cfp_fp.bin data/cfp_fp
   python -m data_prep index data/my_tars
   python -m data_prep check data/casia
+  python -m data_prep overlap data/casia data/lfw data/agedb_30 --out shared
 
 A dataset is a folder of WebDataset tars (KEY.jpg, KEY.cls) with manifest.json, index.bin and identities.txt.
 Images are gathered in the order of their source, then spread over the shards: OUT needs twice the room for a while.
@@ -46,7 +49,7 @@ def build_parser() -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
     )  # fmt: skip
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add in (*SOURCES, _add_synthetic, _add_merge, _add_index, _add_pairs, _add_bin, _add_check):
+    for add in (*SOURCES, _add_synthetic, _add_merge, _add_index, _add_pairs, _add_bin, _add_check, _add_overlap):
         add(commands)
     return parser
 
@@ -122,6 +125,32 @@ def _add_check(commands: Commands) -> None:
         "data/casia",
     )  # fmt: skip
     add_path(parser, "folder", "OUT", "folder of the dataset; exit code 1 if something is wrong with it")
+    add_workers(parser)
+
+
+def _add_overlap(commands: Commands) -> None:
+    parser = add_command(
+        commands, "overlap", overlap, "which people and images of a training set are in the sets that test it",
+        "data/ms1mv2 data/lfw data/cfp_fp --out shared\n"
+        "  python -m data_prep recordio faces_emore data/ms1mv2_apart --exclude shared/names.txt",
+    )  # fmt: skip
+    parser.description = (
+        "Which people and images of a training set are in the sets that test it: by name, whatever its case and"
+        " accents,\nwith blanks or underscores (but mere numbers are no names); by the bytes of images; and by their"
+        " looks.\nExit code 1 if there are any."
+    )
+    add_path(parser, "train", "TRAIN", "folder of the training set")
+    parser.add_argument("evaluations", type=Path, nargs="+", metavar="EVAL", help="folders of the sets that test it")
+    add_number(
+        parser, "--bits", at_least(0, 8), 2,
+        "images look alike where their perceptual hashes differ in N of 64 bits or fewer; of aligned faces, 2 finds"
+        " copies (but of millions some by chance: look at images.csv), and 8 mostly different pictures",
+    )  # fmt: skip
+    parser.add_argument(
+        "--out", type=Path, metavar="FOLDER",
+        help="write names.txt, whom --exclude leaves out of the training set (those who are there by name or with an"
+        " image), and images.csv, which images these are (without: only count)",
+    )  # fmt: skip
     add_workers(parser)
 
 

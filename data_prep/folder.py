@@ -1,5 +1,6 @@
 """`folder`: a dataset from images in one folder per identity, as LFW, CASIA-WebFace and VGGFace2 come."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,7 +88,7 @@ def make_folder(
         DataError: the source holds no such folders, or lacks what the list names.
         ConfigError: `out` lies in the source, or was begun with other options.
     """
-    if not source.is_dir():
+    if not os.path.isdir(source):
         raise DataError(f"{source} is missing or no folder; SRC holds one folder of images per identity")
     must_lie_apart(source, out)
     if people is None and without_fold is not None:
@@ -99,7 +100,7 @@ def make_folder(
     return write_dataset(
         out, images, recipe, job,
         options={
-            "command": "folder", "source": str(source.resolve()), "people": fingerprint(people),
+            "command": "folder", "source": os.path.realpath(source), "people": fingerprint(people),
             "without_fold": without_fold, "size": size, "quality": quality,
         },
     )  # fmt: skip

@@ -8,8 +8,7 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-MAX_PIXELS = 64_000_000
-"""Larger images are refused: a few kilobytes can claim gigabytes (a decompression bomb)."""
+from lightning_face.data.manifest import MAX_PIXELS
 
 MAX_FILE_BYTES = 256_000_000
 """Longer files are refused unread: four bytes for each of the most pixels."""

@@ -1,6 +1,7 @@
 """`index`: manifest, index and identities for WebDataset tars that were made elsewhere."""
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,9 +41,9 @@ def make_index(tars: Path, *, num_classes: int | None, identities: Path | None, 
         DataError: there are no tars, one is damaged, or a label is not below `num_classes`.
         ConfigError: the folder was made by another command, or names and number of classes differ.
     """
-    if not tars.is_dir():
+    if not os.path.isdir(tars):
         raise DataError(f"{tars} is missing or no folder; TARS is a folder of *.tar")
-    if (tars / RECORD_FILE).exists():
+    if os.path.exists(tars / RECORD_FILE):
         raise ConfigError(f"{tars} was made by data_prep and has its index; `check {tars}` verifies it")
     paths = sorted(path for path in tars.glob("*.tar") if path.is_file())
     if not paths:

@@ -48,7 +48,7 @@ def numbered_image(source: Path, name: str, number: int, where: str) -> ImageFil
     try:
         return ImageFile(name, path, (source / path).stat().st_size)
     except OSError as error:
-        missing = source / path if (source / name).is_dir() else source / name
+        missing = source / path if os.path.isdir(source / name) else source / name
         raise DataError(f"{where} names {missing}, which is missing ({error.strerror})") from error
 
 

@@ -1,5 +1,6 @@
 """Second pass: the gathered images are selected from and written to shards; then the spool is removed."""
 
+import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,7 +37,7 @@ def merge(out: Path, max_rejected: float, workers: int) -> Manifest:
         DataError: a part is not gathered, `out` cannot be written, or too few images can be used.
     """
     recipe, work = Record.read(out).recipe, out / WORK_FOLDER
-    if (out / MANIFEST_FILE).exists():
+    if os.path.exists(out / MANIFEST_FILE):
         return already_finished(out)
     parts = all_parts(num_parts(work))
     if not parts:

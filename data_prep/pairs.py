@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +62,7 @@ def make_pairs(
         out, ListedImages(images, size, quality, found),
         Recipe(shard_samples=shard_samples, shuffle=False, keep_all=True), Job(workers=workers),
         options={
-            "command": "pairs", "source": str(images.resolve()), "list": fingerprint(pairs), "size": size,
+            "command": "pairs", "source": os.path.realpath(images), "list": fingerprint(pairs), "size": size,
             "quality": quality,
         },
         files={PAIRS_FILE: _rows(listed, named)},

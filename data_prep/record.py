@@ -88,7 +88,7 @@ def fingerprint(path: Path | None) -> str | None:
     if path is None:
         return None
     try:
-        return f"{path.resolve()} (sha256 {sha256_of(path)[:12]})"
+        return f"{os.path.realpath(path)} (sha256 {sha256_of(path)[:12]})"
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from error
 
@@ -105,15 +105,15 @@ def open_folder(out: Path, record: Record) -> Path:
     """
     work = out / WORK_FOLDER
     try:
-        if not (out / RECORD_FILE).exists():
-            if out.is_dir() and any(entry.name not in (WORK_FOLDER, RECORD_FILE) for entry in out.iterdir()):
+        if not os.path.exists(out / RECORD_FILE):
+            if os.path.isdir(out) and any(entry.name not in (WORK_FOLDER, RECORD_FILE) for entry in out.iterdir()):
                 raise ConfigError(
                     f"{out} is not empty and was not made by this command; choose another folder or empty it"
                 )
             work.mkdir(parents=True, exist_ok=True)
             _write_at_once(out / RECORD_FILE, record.to_json().encode(), work)
         record.must_equal(out)
-        if not (out / MANIFEST_FILE).exists():
+        if not os.path.exists(out / MANIFEST_FILE):
             work.mkdir(exist_ok=True)
     except OSError as error:
         raise DataError(f"cannot write {out}: {error.strerror}; choose a folder that can be written") from error

@@ -1,5 +1,6 @@
 """A source becomes a dataset in two passes; a run that was killed is continued where it stopped."""
 
+import os
 from collections.abc import Iterator, Mapping
 from itertools import chain, islice
 from pathlib import Path
@@ -43,10 +44,10 @@ def write_dataset(
         DataError: `out` cannot be written, the source cannot be read, or too few of its images can be used.
     """
     items = source.items()
-    if not (out / RECORD_FILE).exists():
+    if not os.path.exists(out / RECORD_FILE):
         items = _begun(items)
     work = open_folder(out, Record(options, recipe))
-    if (out / MANIFEST_FILE).exists():
+    if os.path.exists(out / MANIFEST_FILE):
         return already_finished(out)
     part = job.part
     with in_one_line(out), gathering(work, part):

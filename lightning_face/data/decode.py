@@ -6,29 +6,39 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
+from lightning_face.data.manifest import MAX_PIXELS
+
 
 def stored_size(jpeg: bytes) -> int:
     """Longer side of an encoded image, pixels.
 
     Raises:
-        ValueError: no JPEG.
+        ValueError: no JPEG, or one that claims more than `MAX_PIXELS`.
     """
-    height, width, _, _ = simplejpeg.decode_jpeg_header(jpeg)
-    return max(height, width)
+    return max(_shape(jpeg))
 
 
 def decode_into(image_HWC: NDArray[np.uint8], jpeg: bytes) -> None:
     """Decode a JPEG as RGB into a square of the batch; an image of another size is scaled to it.
 
     Raises:
-        ValueError: no JPEG, or a damaged one: libjpeg would fill what is missing with grey.
+        ValueError: no JPEG, one that claims more than `MAX_PIXELS`, or a damaged one: libjpeg would fill what is
+            missing with grey.
     """
     try:
         decoded = simplejpeg.decode_jpeg(jpeg, colorspace="RGB", strict=True, buffer=image_HWC)
     except ValueError:  # larger than the square, or damaged
+        _shape(jpeg)  # refuses what would fill the memory
         decoded = simplejpeg.decode_jpeg(jpeg, colorspace="RGB", strict=True)
     if decoded.shape != image_HWC.shape:
         image_HWC[:] = _scaled(decoded, image_HWC.shape[0])
+
+
+def _shape(jpeg: bytes) -> tuple[int, int]:
+    height, width, _, _ = simplejpeg.decode_jpeg_header(jpeg)
+    if height * width > MAX_PIXELS:
+        raise ValueError(f"{width} x {height} pixels are more than {MAX_PIXELS:,}")
+    return height, width
 
 
 def _scaled(image_HWC: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

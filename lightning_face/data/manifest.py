@@ -6,6 +6,7 @@ A *dataset* is a folder of WebDataset tars with these three files beside them. A
 
 import hashlib
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,6 +19,9 @@ INDEX_FILE = "index.bin"
 IDENTITIES_FILE = "identities.txt"
 PAIRS_FILE = "pairs.csv"
 VERSION = 1
+
+MAX_PIXELS = 64_000_000
+"""Larger images are refused: a few kilobytes can claim gigabytes (a decompression bomb)."""
 
 INDEX_DTYPE = np.dtype([("shard", "<u4"), ("offset", "<u8"), ("size", "<u4"), ("label", "<i4")])
 """One row of the index: which shard, where the image's bytes begin in it, how many, and the class."""
@@ -76,7 +80,7 @@ class Manifest:
             DataError: it is missing, no manifest, or of another version.
         """
         path = folder / MANIFEST_FILE
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise DataError(
                 f"{path} is missing, {folder} is no dataset: make it with `python -m data_prep folder SRC {folder}`,"
                 f" or `python -m data_prep index {folder}` for tars made elsewhere"

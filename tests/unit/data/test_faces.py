@@ -1,5 +1,6 @@
 """Batches of decoded faces: damaged images are replaced and counted, never shown grey, never a reason to stop."""
 
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -66,6 +67,24 @@ def test_truncated_jpeg_is_refused_instead_of_filled_with_grey(share: float) -> 
     whole = jpeg(gradient(64, 64))
     with pytest.raises(ValueError):
         decoded(whole[: int(share * len(whole))], 64)
+
+
+def test_decompression_bombs_take_no_memory(dataset: Path, overwrite: Overwrite) -> None:
+    bomb = bytearray(Shards(dataset).read([0])[0])
+    start = bomb.index(b"\xff\xc0") + 5  # height and width
+    bomb[start : start + 4] = (9000).to_bytes(2, "big") * 2
+    for sample_id in (0, 20):
+        overwrite(sample_id, bytes(bomb))
+    tracemalloc.start()
+    try:
+        batch = batch_of(dataset, [19, 20, 21])
+        assert tracemalloc.get_traced_memory()[1] < 10e6
+    finally:
+        tracemalloc.stop()
+    assert batch.num_replaced == 1 and torch.equal(batch.images_BHWC[1], batch.images_BHWC[2])
+    for read in (stored_size, lambda data: decoded(data, 16)):
+        with pytest.raises(ValueError, match="9000 x 9000 pixels are more than 64,000,000"):
+            read(bytes(bomb))
 
 
 def test_batch_holds_what_was_asked_for(tiny_dataset: Path) -> None:

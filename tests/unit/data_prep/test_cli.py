@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 SOURCES = ("folder", "recordio", "msceleb1m", "vggface2", "lists")
-COMMANDS = (*SOURCES, "synthetic", "merge", "index", "pairs", "bin", "check")
+COMMANDS = (*SOURCES, "synthetic", "merge", "index", "pairs", "bin", "check", "overlap")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
