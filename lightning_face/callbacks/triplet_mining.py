@@ -30,7 +30,7 @@ HARD_TRIPLETS = "train/triplet_hard"
 class TripletMining(Callback):
     """Mines a window's triplets when the window before begins, with the network as it is then; see `TripletOrder`.
 
-    So triplets are known before any worker can ask for them, however far it reads ahead. The first window's are mined
+    So they are known before a worker asks for them: workers read less than a window ahead. The first window's are mined
     before the first step. A run that goes on finds in its checkpoint what was mined before.
     """
 
@@ -51,17 +51,22 @@ class TripletMining(Callback):
 
 
 def _mine(trainer: FaceTrainer, pl_module: FaceModule, order: TripletOrder, window: int) -> Tensor:
-    """Tell the order the hardest triplets of a window, and return the share of hard ones; every rank calls."""
+    """Tell the order the hardest triplets of a window, and return the share of hard ones; every rank calls.
+
+    Raises:
+        ConfigError: on every rank, if there is no negative among the images.
+    """
     started, samples_M, config = time.monotonic(), order.subset(window), pl_module.objective_config.triplet
     assert config is not None and config.is_offline
     features_MD, labels_M = _embed(trainer, samples_M)
     if bool((labels_M == labels_M[0]).all()):
         raise ConfigError(
-            f"all {len(samples_M)} images that were drawn to mine triplets are of one identity: raise"
+            f"all {len(samples_M)} images among which triplets are mined are of one identity: raise"
             " data.mine_every_n_steps, or data.tail_weight"
         )
-    unit_or_raw_MD = unit_vectors(features_MD) if config.normalise else features_MD
-    triplets_T3, squares_T2 = _hardest_of_all_ranks(unit_or_raw_MD, labels_M, order.num_triplets)
+    if config.normalise:
+        features_MD = unit_vectors(features_MD)
+    triplets_T3, squares_T2 = _hardest_of_all_ranks(features_MD, labels_M, order.num_triplets)
     order.remember(window, samples_M[triplets_T3.cpu().numpy()])
     share = (squares_T2[:, 1] < squares_T2[:, 0]).float().mean()
     rank_zero_info(

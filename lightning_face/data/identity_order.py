@@ -124,12 +124,13 @@ class IdentityOrder:
 
     def _row_order(self, epoch: int, row: int) -> NDArray[np.int32]:
         """The steps of the epoch in the order that a row goes through its stretch; kept for the rows of this rank."""
-        if (epoch, row) not in self._row_orders:
-            if any(former != epoch for former, _ in self._row_orders):
-                self._row_orders.clear()
-            order = permutation(self.steps_per_epoch, self.seed, "visits", epoch, row)
-            self._row_orders[epoch, row] = order.astype(np.int32)
-        return self._row_orders[epoch, row]
+        if epoch not in self._row_orders:
+            self._row_orders.clear()
+            self._row_orders[epoch] = {}
+        orders = self._row_orders[epoch]
+        if row not in orders:
+            orders[row] = permutation(self.steps_per_epoch, self.seed, "visits", epoch, row).astype(np.int32)
+        return orders[row]
 
     def _images(self, epoch: int, identities_V: Ids, positions_VK: Ids) -> Ids:
         """Samples of identities, counted round and round their images, which hashes put in order."""
@@ -145,7 +146,7 @@ class IdentityOrder:
         return self._by_identity_N[first_V1 + places_VK] + positions_VK // counts_V[:, None] * self.num_samples
 
     @cached_property
-    def _row_orders(self) -> dict[tuple[int, int], NDArray[np.int32]]:
+    def _row_orders(self) -> dict[int, dict[int, NDArray[np.int32]]]:
         return {}
 
     @cached_property

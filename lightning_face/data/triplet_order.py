@@ -60,13 +60,19 @@ class TripletOrder:
                 "data.mine_every_n_steps must be at least 1, and data.images_per_identity beside it at least 2, got"
                 f" {self.every_n_steps} and {self.images_per_identity}"
             )
+        if self.num_triplets <= self.images_per_identity:
+            raise ConfigError(
+                f"data.images_per_identity {self.images_per_identity} leaves no other identity among the"
+                f" {self.num_triplets} images that data.mine_every_n_steps {self.every_n_steps} mines among: lower the"
+                " former, or raise the latter"
+            )
         if self.subset_size > self.num_samples:
             whole = self.num_samples // self.images_per_identity * self.images_per_identity
             most = 3 * whole // self.global_batch_size
             raise ConfigError(
                 f"data.mine_every_n_steps {self.every_n_steps} mines among {self.subset_size} images, each of which is"
                 f" the anchor of a triplet, but the dataset has {self.num_samples}; use"
-                f" {f'at most {most}' if most else 'fewer data.images_per_identity'}"
+                f" at most {most}"
             )
         _ = self._subsets  # it checks the tail weight
 

@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from pytorch_lightning import Callback
@@ -14,7 +15,9 @@ from lightning_face.callbacks.triplet_mining import HARD_TRIPLETS, TripletMining
 from lightning_face.data.augment import normalise
 from lightning_face.data.datamodule import FaceDataModule
 from lightning_face.data.faces import BatchRequest
+from lightning_face.data.triplet_order import TripletOrder
 from lightning_face.distributed.world import world_size
+from lightning_face.errors import ConfigError
 from lightning_face.module import BackboneConfig, FaceModule
 from lightning_face.objectives.objective import ObjectiveConfig
 from lightning_face.objectives.triplet import TripletConfig
@@ -128,3 +131,9 @@ def test_ranks_train_what_one_process_trains(tiny_dataset: Path) -> None:
     assert len(alone.ids) == 2 * NUM_STEPS
     for watch in ranks:
         assert watch.losses == pytest.approx(alone.losses, rel=1e-5)
+
+
+def test_a_subset_without_negatives_is_refused(tiny_dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TripletOrder, "subset", lambda order, window: np.zeros(order.subset_size, dtype=np.int64))
+    with pytest.raises(ConfigError, match=r"all 24 images .* are of one identity: raise data\.mine_every_n_steps"):
+        fit(tiny_dataset, Watch())

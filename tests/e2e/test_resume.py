@@ -80,8 +80,8 @@ def test_killed_twice_ends_with_the_same_bits(tiny_config, tmp_path, num_ranks, 
 @pytest.mark.timeout(600)
 def test_killed_with_everything_that_has_state(tiny_config, tmp_path):
     """BatchNorm, dropout, accumulation, sharded tables, sampled classes, three rows per class, a head with a learned
-    bias, momentum in bfloat16, MML and mining of triplets in each third step, validation inside an epoch and another
-    number of workers.
+    bias, momentum in bfloat16, MML in each third step, triplets mined where a checkpoint is taken, validation inside an
+    epoch and another number of workers.
     """
     options = ("--trainer.devices", 2, "--trainer.accumulate_grad_batches", 2, "--trainer.val_check_interval", 10)
     options += ("--model.backbone.neck", "flatten", "--model.backbone.dropout", 0.3, "--trainer.max_epochs", 1)
@@ -90,7 +90,7 @@ def test_killed_with_everything_that_has_state(tiny_config, tmp_path):
     options += ("--model.objective.softmax.head", "UniFace")
     options += ("--model.objective.mml.mode", "B", "--model.objective.mml.center_rate", 1e-3)
     options += ("--model.objective.mml.scope", "all", "--model.objective.mml.every_n_steps", 3)
-    options += ("--model.objective.triplet", "{mining: offline}", "--data.mine_every_n_steps", 3)
+    options += ("--model.objective.triplet", "{mining: offline}", "--data.mine_every_n_steps", 5)
     fit(tiny_config, tmp_path / "straight", *options)
     kill_after(tiny_config, tmp_path / "killed", 7, *options)
     fit(tiny_config, tmp_path / "killed", *options, "--data.num_workers", 1)
