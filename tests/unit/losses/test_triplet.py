@@ -8,7 +8,7 @@ import pytest
 import torch
 from pytorch_metric_learning.distances import LpDistance
 from pytorch_metric_learning.losses import TripletMarginLoss
-from pytorch_metric_learning.miners import BatchHardMiner, TripletMarginMiner
+from pytorch_metric_learning.miners import BatchEasyHardMiner, BatchHardMiner, TripletMarginMiner
 from pytorch_metric_learning.reducers import AvgNonZeroReducer, SumReducer
 from torch import Tensor
 
@@ -122,6 +122,16 @@ def test_batch_all_and_batch_hard_equal_pytorch_metric_learning(margin: float | 
     for mining, chosen in (("batch_all", None), ("batch_hard", hard)):
         costs = triplet_loss(pairs, mining, margin=margin, squared=squared)
         assert_value_and_gradient(costs.total / costs.counts[1], theirs(features, labels, chosen), features, features)
+
+
+def test_hardest_negative_equals_pytorch_metric_learning() -> None:
+    features, labels = example()
+    distance = LpDistance(normalize_embeddings=False, power=2)
+    chosen = BatchEasyHardMiner(pos_strategy="all", neg_strategy="hard", distance=distance)(features, labels)
+    theirs = TripletMarginLoss(0.5, distance=distance, reducer=SumReducer())
+    ours = triplet_loss(Pairs.of(features, labels, ALL), "hardest_negative", margin=0.5, squared=True)
+    assert len(chosen[0]) == ours.counts[0] > 0
+    assert_value_and_gradient(ours.total, theirs(features, labels, chosen), features, features)
 
 
 def test_semi_hard_equals_pytorch_metric_learning_on_the_nearest() -> None:
