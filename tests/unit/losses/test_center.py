@@ -44,6 +44,12 @@ def test_gradient_is_x_minus_c_and_none_goes_to_c() -> None:
     assert centers.grad is None
 
 
+def test_gradient_is_that_of_finite_differences() -> None:
+    features, labels, centers = example()
+    rows = centers.double()[labels]
+    assert torch.autograd.gradcheck(lambda x: center_loss(x, rows), features.double().requires_grad_())
+
+
 def test_class_sums_by_hand() -> None:
     features = torch.tensor([[1.0, 2.0], [10.0, 20.0], [3.0, 4.0]])
     sums = class_sums(features, torch.tensor([2, 0, 2]), 3)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from lightning_face.losses.heads import CosFace, Head
 from lightning_face.objectives.batch import Reduction
 from lightning_face.objectives.center import CenterConfig
 from lightning_face.objectives.minimum_margin import MinimumMarginConfig, Mode
@@ -193,3 +194,15 @@ def test_a_gradient_that_is_not_finite_is_seen_once() -> None:
     (objective(features.clone().requires_grad_(), labels).total * float("inf")).backward()
     assert not objective.gradients_are_finite()
     assert objective.gradients_are_finite(), "nothing has come since"
+
+
+@pytest.mark.parametrize("placement", ["replicated", "sharded"])
+@pytest.mark.parametrize("head", [None, CosFace(scale=10.0, margin=0.5)])
+def test_accuracy_is_the_share_that_is_nearest_to_its_own_class(placement: Placement, head: Head | None) -> None:
+    """Margins aside: the second sample is nearer to its own row than to any other by less than the margin."""
+    config = ObjectiveConfig(SoftmaxConfig(head=head, placement=placement), center=None)
+    objective = make_objective(config)
+    objective.state()["classifier"].copy_(torch.eye(NUM_CLASSES)[:, :DIM] + 0.01)
+    features = torch.tensor([[1.0, 0, 0, 0], [0.5, 0.6, 0, 0], [0, 0, 0.5, 0.6], [0, 0, 0, 1.0]], requires_grad=True)
+    facts = objective(features, torch.tensor([0, 1, 2, 3])).facts
+    assert facts["accuracy"] == 0.75 and facts["accuracy_middle"] == 0.75
