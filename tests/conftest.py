@@ -14,6 +14,11 @@ TINY_COUNTS = [40, 24, 20, 16, 14, 12, 11, 10, 9, 8, 7, 6, 5, 5, 4, 3, 3, 2, 2, 
 """Images of each identity: 202 images of 20 identities, one of them with a single image."""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The file that takes longest goes first: begun last, one worker would run it while the others wait."""
+    items.sort(key=lambda item: item.path.parts[-2:] != ("e2e", "test_resume.py"))
+
+
 @pytest.fixture(scope="session")
 def tiny_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A training dataset: 202 images of 20 uneven identities, 40x40 pixels, in 3 shards."""
