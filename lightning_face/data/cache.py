@@ -95,6 +95,8 @@ class ShardCache:
 
     def _copy(self, shard: Shard, source: str, path: Path) -> None:
         part = path.with_name(f"{path.name}.{shard.bytes}{_PART}")  # counted with all its bytes from now on
+        for left_by_the_dead in (part, path):
+            left_by_the_dead.unlink(missing_ok=True)
         self._reserve(part, shard)
         try:
             self._fetcher.fetch(source, part, shard.bytes, shard.sha256)
@@ -187,7 +189,11 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
         except BlockingIOError:
             yield False
             return
-        yield True
+        try:
+            yield True
+        finally:
+            # Closing would not do: a process forked meanwhile, a data worker say, has the file open too.
+            fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def _lock_of(path: Path) -> Path:

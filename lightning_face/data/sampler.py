@@ -50,7 +50,10 @@ class TrainSampler(Sampler[BatchRequest]):
 
     def __iter__(self) -> Iterator[BatchRequest]:
         """Start the epoch, or go on with the resumed one."""
-        for request in self._requests(self._epoch):
+        return self._reported(self._requests(self._epoch))
+
+    def _reported(self, requests: Iterator[BatchRequest]) -> Iterator[BatchRequest]:
+        for request in requests:
             if self._ahead is not None:
                 self._ahead.read()
             yield request

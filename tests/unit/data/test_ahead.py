@@ -85,5 +85,7 @@ def test_stays_within_its_budget(shards: Shards, tmp_path: Path) -> None:
 def test_what_cannot_be_brought_is_left_to_the_workers(shards: Shards, tiny_dataset: Path, tmp_path: Path) -> None:
     broken = open_dataset(str(tiny_dataset), CacheConfig(str(tmp_path / "cache"), 1.0, FetchConfig(attempts=1)))
     (tmp_path / "cache" / "shards").write_text("no folder")
-    Followed(broken, 10**9).ahead.read()
+    followed = Followed(broken, 10**9)
+    followed.ahead.read()
     wait_for_the_end()
+    assert followed.num_looked_at == 1  # it gave up

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lightning_face.data.cache import CacheConfig, ShardCache
+from lightning_face.data.cache import CacheConfig, ShardCache, locked
 from lightning_face.data.fetch import FetchConfig, file_of, shown
 from lightning_face.data.manifest import Manifest, Shard
 from lightning_face.data.places import open_dataset
@@ -182,6 +182,27 @@ def test_a_killed_process_leaves_nothing_in_the_way(tiny_dataset: Path, tmp_path
     assert not leftovers(tmp_path)
     ShardCache(config).bring(shard, source)
     assert [path.name for path in shards_in(tmp_path)] == [shard.sha256]
+
+
+def test_what_a_killed_process_left_of_a_shard_takes_no_room_from_it(tiny_dataset: Path, tmp_path: Path) -> None:
+    shard, source = first_shard(tiny_dataset)
+    folder = tmp_path / "cache" / "shards"
+    folder.mkdir(parents=True)
+    (folder / f"{shard.sha256}.{shard.bytes}.part").write_bytes(b"half")
+    ShardCache(cache_of(tmp_path, shard.bytes / 1e9)).bring(shard, source)
+    assert [path.name for path in shards_in(tmp_path)] == [shard.sha256] and not leftovers(tmp_path)
+
+
+def test_a_lock_ends_though_a_process_forked_meanwhile_lives_on(tmp_path: Path) -> None:
+    """As the workers of a validation, forked while shards are brought ahead."""
+    stop = multiprocessing.get_context("fork").Event()
+    with locked(tmp_path / "lock"):
+        child = multiprocessing.get_context("fork").Process(target=stop.wait)
+        child.start()
+    with locked(tmp_path / "lock", wait=False) as is_free:
+        assert is_free and child.is_alive()
+    stop.set()
+    child.join()
 
 
 def test_several_processes_copy_a_shard_once(server: Server, tiny_dataset: Path, tmp_path: Path) -> None:
