@@ -33,8 +33,13 @@ def in_one_line(message: str) -> str:
         return " ".join(message.split())
     expected = dict.fromkeys(re.findall(r"Expected an? <class '([^']+)'>|(Literal\[[^\]]+\])", message))
     kinds = [kind or literal for kind, literal in expected if kind != "NoneType"]
-    reasons = re.findall(r"Option '[^']+' is not accepted|Key '[^']+' is required", message)
+    name = f"--{'.'.join(dict.fromkeys(option))}"
+    if missing := re.findall(r"the following arguments are required: (.+)", message):
+        return f"{name} needs {missing[0]}"
+    reasons = re.findall(r"Option '[^']+' is not accepted", message)
     if "Expected a dot import path string" in message:
-        reasons.append("there is no such class, the help names those there are")
+        is_text_of_mapping = values[0].startswith("{") and "Given value type: <class 'str'>" in message
+        no_class = "there is no such class, the help names those there are"
+        reasons.append("in YAML a blank follows each colon" if is_text_of_mapping else no_class)
     why = "; ".join(dict.fromkeys(reasons)) or (f"give {' or '.join(kinds)}" if kinds else "")
-    return f"--{'.'.join(dict.fromkeys(option))} cannot be {values[0]}" + (f": {why}" if why else "")
+    return f"{name} cannot be {values[0]}" + (f": {why}" if why else "")

@@ -111,6 +111,11 @@ def test_wandb_run_is_one_after_a_resume(tiny_config, tmp_path, monkeypatch):
             "--model.objective.softmax.head cannot be {'class_path': 'ArcFace', 'init_args': {'margin': 0.5}}: Option"
             " 'margin' is not accepted",
         ),
+        (
+            ("--data.cache", "{folder:a,max_gb:1}"),
+            "--data.cache cannot be {folder:a,max_gb:1}: in YAML a",
+        ),
+        (("--data.cache", "{folder: a}"), "--data.cache needs max_gb"),
         (("--model.schedule.decay", "cosin"), "--model.schedule.decay cannot be cosin: give Literal['cosine', 'poly"),
         (("--model.nothing", 3), "unrecognized arguments: --model.nothing 3"),
     ],
