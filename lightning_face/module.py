@@ -71,6 +71,7 @@ class FaceModule(LightningModule):
         seed: of initial rows and dropout; taken from `seed_everything`.
         init_from: file that `python -m lightning_face export` wrote, to begin with its network and with the rows of
             those identities, found by name, that it has class tables for; a run that goes on does not read it again.
+        channels: of the input; taken from the data.
     """
 
     trainer: FaceTrainer
@@ -85,6 +86,7 @@ class FaceModule(LightningModule):
         schedule: Schedule = Schedule(),
         seed: int = 0,
         init_from: str | None = None,
+        channels: int = 3,
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
@@ -96,7 +98,7 @@ class FaceModule(LightningModule):
         fields = asdict(backbone)
         channels_last = fields.pop("channels_last")
         self.backbone_name = backbone.name
-        self.backbone = build_backbone(image_size=image_size, **fields)
+        self.backbone = build_backbone(image_size=image_size, in_channels=channels, **fields)
         if channels_last:
             self.backbone.to(memory_format=torch.channels_last)
         self.objective: Objective
