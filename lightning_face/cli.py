@@ -82,7 +82,7 @@ class FaceCLI(LightningCLI):
         objective = self.model.objective_config
         self.datamodule.check_triplets(are_wanted=objective.mines_offline)
         self.datamodule.check_pairs(self.trainer.accumulate_grad_batches, objective.pair_losses)
-        self._callback(Verification).read_pairs(self.datamodule)
+        self._check_evaluations()
         self.trainer.saved_options = kept_options(self._options())
         self._choose(last_intact, partial(self._begin, is_given=bool(self._option("ckpt_path"))))
         if self.model.init_from is not None and not self._option("ckpt_path"):
@@ -106,12 +106,22 @@ class FaceCLI(LightningCLI):
     def _choose_for_evaluation(self) -> None:
         self._choose(best_intact, self._check_evaluable)
         if self.subcommand != "predict":
-            self._callback(Verification).read_pairs(self.datamodule)
+            self._check_evaluations()
             if not self.datamodule.verification and not self.datamodule.identification:
                 raise ConfigError(
                     "there is nothing to verify: set data.verification, e.g. --data.verification '{lfw: FOLDER}', to a"
                     " folder made by `python -m data_prep pairs`, or data.identification to one of known people"
                 )
+
+    def _check_evaluations(self) -> None:
+        """Find what is wrong with verification and identification sets before anything is trained or loaded."""
+        self._callback(Verification).read_pairs(self.datamodule)
+        tables = self.model.objective_config.terms.keys() & {"softmax", "center"}
+        if self.datamodule.identification and not tables:
+            raise ConfigError(
+                "data.identification compares with the classifier or the centers, and there is neither: set"
+                " objective.softmax or objective.center (whose weight may be 0), or leave it out"
+            )
 
     def _choose(self, of_run: Callable[..., Path | None], check: Callable[[Path | None], None]) -> None:
         """`--ckpt_path` if given, else the run's own; what is wrong with it by its looks is found here.
