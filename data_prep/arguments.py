@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from data_prep.parts import WHOLE, Job, Part
-from data_prep.people import read_lines
-from data_prep.recipe import DEFAULT_SHARD_SAMPLES, Recipe
+from data_prep.passes.parts import WHOLE, Job, Part
+from data_prep.passes.recipe import DEFAULT_SHARD_SAMPLES, Recipe
+from data_prep.sources.people import read_lines
 from lightning_face.errors import ConfigError
 
 

@@ -16,13 +16,13 @@ from data_prep.arguments import (
     add_writing,
     at_least,
 )
-from data_prep.check import check
-from data_prep.index import make_index
-from data_prep.merge import merge
-from data_prep.overlap import overlap
-from data_prep.pairs import make_pairs
+from data_prep.audit.check import check
+from data_prep.audit.overlap import overlap
+from data_prep.passes.merge import merge
 from data_prep.source_commands import KEEP_SIZE, QUALITY_IF_ENCODED, SOURCES
-from data_prep.verification_bin import make_bin
+from data_prep.sources.index import make_index
+from data_prep.verification.pairs import make_pairs
+from data_prep.verification.verification_bin import make_bin
 
 EXAMPLES = """examples:
   python -m data_prep synthetic data/synthetic
@@ -156,6 +156,6 @@ def _add_overlap(commands: Commands) -> None:
 
 def _make_synthetic(**options: Any) -> None:  # passed on, checked by the parser
     # OpenCV and the renderer take a moment to load, and no other command needs them.
-    from data_prep.generate import make_synthetic
+    from data_prep.synthetic.generate import make_synthetic
 
     make_synthetic(**options)
