@@ -25,7 +25,7 @@ class Checkpointing(Callback):
     Args:
         every_n_steps: optimizer steps between checkpoints.
         every_n_minutes: minutes between checkpoints, whichever comes first; 0 for none. Looked at every 20 steps.
-        keep: newest checkpoints to keep, besides the best.
+        keep: newest checkpoints to keep, besides the best and the newest at a multiple of `every_n_steps`.
     """
 
     CLOCK_EVERY_N_STEPS = 20
@@ -105,7 +105,7 @@ class Checkpointing(Callback):
         folder = checkpoints_of(trainer.run_dir)
         trainer.save_checkpoint(folder / name_of(step))
         self._point_best(trainer, step)
-        for left in prune(folder, self.keep) if trainer.is_global_zero else []:
+        for left in prune(folder, self.keep, self.every_n_steps) if trainer.is_global_zero else []:
             rank_zero_warn(f"an old checkpoint cannot be removed now: {left}; the next save tries again")
         self._saved_step, self._saved_at = step, time.monotonic()
         rank_zero_info(f"saved {folder / name_of(step)}")
