@@ -12,6 +12,7 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from lightning_face.callbacks.checkpointing import Checkpointing
+from lightning_face.callbacks.non_finite import NonFinite
 from lightning_face.callbacks.plots import Plots
 from lightning_face.callbacks.predictions import Predictions
 from lightning_face.callbacks.summary import Summary
@@ -54,6 +55,7 @@ class FaceCLI(LightningCLI):
         )
         parser.add_class_arguments(WandbConfig, "wandb")
         parser.add_lightning_class_args(Checkpointing, "checkpoint")
+        parser.add_lightning_class_args(NonFinite, "non_finite")
         parser.add_lightning_class_args(Verification, "verification")
         parser.link_arguments("run_dir", "trainer.default_root_dir")
         parser.link_arguments("seed_everything", "data.seed")
@@ -81,6 +83,7 @@ class FaceCLI(LightningCLI):
         self.datamodule.check_triplets(are_wanted=objective.mines_offline)
         self.datamodule.check_pairs(self.trainer.accumulate_grad_batches, objective.pair_losses)
         self._callback(Verification).read_pairs(self.datamodule)
+        self._callback(NonFinite).check(self.trainer)
         self.trainer.saved_options = kept_options(self._options())
         self._choose(last_intact, partial(self._begin, is_given=bool(self._option("ckpt_path"))))
         if self.model.init_from is not None and not self._option("ckpt_path"):

@@ -1,19 +1,19 @@
 """The objective: all terms of the loss together, with the class tables that they share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lightning_face.distributed.collectives import all_reduce_max_, scale_gradient
+from lightning_face.distributed.collectives import scale_gradient
 from lightning_face.distributed.world import world_size
 from lightning_face.errors import ConfigError
-from lightning_face.finite import are_finite
 from lightning_face.objectives.batch import MicroBatch
 from lightning_face.objectives.center import CenterConfig, CenterTerm
 from lightning_face.objectives.contrastive import ContrastiveConfig, ContrastiveTerm
+from lightning_face.objectives.finite import FiniteCheck
 from lightning_face.objectives.long_tail import MIDDLE, buckets_of
 from lightning_face.objectives.loss_value import Facts, LossValue, loss_over_ranks
 from lightning_face.objectives.marginal import MarginalConfig, MarginalTerm
@@ -142,8 +142,7 @@ class Objective:
         self.buckets_C = torch.full((num_classes,), MIDDLE, dtype=torch.int8, device=device)
         if class_counts_C is not None:
             self.buckets_C.copy_(buckets_of(class_counts_C))
-        self._device = device
-        self._is_finite: list[Tensor] = []
+        self._finite = FiniteCheck()
         self._sample_terms: list[SoftmaxTerm | CenterTerm] = []
         self._pair_terms = [_PAIR_TERMS[name](config.terms[name]) for name in config.pair_losses]
         shape: dict[str, Any] = {"num_classes": num_classes, "dim": dim, "seed": seed, "device": device}
@@ -185,7 +184,7 @@ class Objective:
         with torch.autocast(features_BD.device.type, enabled=False):
             features = scale_gradient(features_BD.float(), world_size())
             if features.requires_grad:
-                features.register_hook(self._watch)
+                features.register_hook(self._finite.see_gradient)
             batch = MicroBatch(features, labels_B, accumulation, noise_B)
             parts = {term.name: (term.weight, term.part(batch)) for term in self._sample_terms}
             facts = Facts(self.softmax.facts() if self.softmax is not None else {})
@@ -200,16 +199,28 @@ class Objective:
                     part = self.mml.part(sums.classes_U, self.centers.moved(sums), facts)
                     parts[self.mml.name] = (self.mml.weight, part)
                 batch.figures[DISPLACEMENT] = self.centers.displacements()
-            return loss_over_ranks(parts, facts, batch.figures, self.buckets_C)
+            loss = loss_over_ranks(parts, facts, batch.figures, self.buckets_C)
+            self._finite.see_loss({**loss.terms, "total": loss.total.detach()})
+            return loss
 
-    def _watch(self, gradient_BD: Tensor) -> None:
-        self._is_finite.append(are_finite(gradient_BD))
+    def what_is_not_finite(self, gradients: Sequence[Tensor]) -> str | None:
+        """What of the step is not finite on some rank: a loss, or a gradient of features or of the network's weights.
 
-    def gradients_are_finite(self) -> bool:
-        """Whether the features' gradients since the last call are finite on all ranks; every rank calls."""
-        is_broken = ~torch.stack(self._is_finite).all() if self._is_finite else torch.tensor(False, device=self._device)
-        self._is_finite.clear()
-        return not bool(all_reduce_max_(is_broken.to(torch.int32)))
+        Args:
+            gradients: of the weights, those that this rank holds.
+
+        Returns:
+            The same words on every rank, or None; every rank calls, once a step, before anything moves.
+        """
+        return self._finite.what_is_not(gradients)
+
+    def forget(self) -> None:
+        """Drop what the micro-batches since the last step would move: `step` is not to be called for them."""
+        if self.classifier is not None and self.softmax is not None:
+            self.classifier.forget()
+            self.softmax.forget()
+        if self.centers is not None:
+            self.centers.forget()
 
     def step(self, learning_rate: float) -> None:
         """Move the tables once, after the engine has stepped, with the learning rate that it used."""
@@ -225,7 +236,11 @@ class Objective:
     def state(self) -> dict[str, Tensor]:
         """Every tensor that moves, by name, for checkpoints; loading copies into them."""
         held = {name: tensor for table in self._tables() for name, tensor in table.state().items()}
-        return held | (self.softmax.state() if self.softmax is not None else {})
+        return held | self.head_state()
+
+    def head_state(self) -> dict[str, Tensor]:
+        """What runs in the head, part of the state: single numbers, some of which move before the step does."""
+        return self.softmax.state() if self.softmax is not None else {}
 
     def held(self) -> dict[str, range]:
         """Which rows of the whole this rank holds, of every tensor that is shared out over the ranks."""

@@ -163,12 +163,16 @@ class Centers(ABC):
             The classes that moved on any rank, int64, sorted.
         """
         move = self._next_move()
-        self._pending.clear()
-        self._move = None
+        self.forget()
         self.rows_HD[move.places] = move.after
         self.moved_at_H[move.places] = self.num_steps
         self._num_steps += 1
         return move.classes_U
+
+    def forget(self) -> None:
+        """Drop the batches observed since the last step."""
+        self._pending.clear()
+        self._move = None
 
     def _next_move(self) -> _Move:
         """What `step` would do now; known since the last batch was observed, so that two may ask."""

@@ -55,7 +55,11 @@ class ShardedClassifier(Classifier):
         """See `Classifier.step`."""
         if self._pending:
             self._optimizer.step(self.rows, self._gradients(), learning_rate)
-            self._pending.clear()
+            self.forget()
+
+    def forget(self) -> None:
+        """See `Classifier.forget`."""
+        self._pending.clear()
 
     def own_rows(self, features_GD: Tensor, labels_G: Tensor, scoring: Scoring) -> Tensor:
         """The row (G, D) that decides each sample's value with its own class, zeros where another rank owns it."""
