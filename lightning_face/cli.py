@@ -12,9 +12,11 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from lightning_face.callbacks.checkpointing import Checkpointing
+from lightning_face.callbacks.identification import Identification
 from lightning_face.callbacks.non_finite import NonFinite
 from lightning_face.callbacks.plots import Plots
 from lightning_face.callbacks.predictions import Predictions
+from lightning_face.callbacks.result import Result
 from lightning_face.callbacks.summary import Summary
 from lightning_face.callbacks.triplet_mining import TripletMining
 from lightning_face.callbacks.verification import Verification
@@ -108,10 +110,10 @@ class FaceCLI(LightningCLI):
         self._choose(best_intact, self._check_evaluable)
         if self.subcommand != "predict":
             self._callback(Verification).read_pairs(self.datamodule)
-            if not self.datamodule.verification:
+            if not self.datamodule.verification and not self.datamodule.identification:
                 raise ConfigError(
-                    "there is nothing to verify: set data.verification, e.g."
-                    " --data.verification '{lfw: FOLDER}', to a folder made by `python -m data_prep pairs`"
+                    "there is nothing to verify: set data.verification, e.g. --data.verification '{lfw: FOLDER}', to a"
+                    " folder made by `python -m data_prep pairs`, or data.identification to one of known people"
                 )
 
     def _choose(self, of_run: Callable[..., Path | None], check: Callable[[Path | None], None]) -> None:
@@ -217,7 +219,7 @@ def run(arguments: list[str] | None = None) -> FaceCLI:
         FaceDataModule,
         trainer_class=FaceTrainer,
         trainer_defaults={
-            "callbacks": [Plots(), Predictions(), Summary(), TripletMining()],
+            "callbacks": [Plots(), Identification(), Predictions(), Result(), Summary(), TripletMining()],
             "enable_checkpointing": False,
             "enable_model_summary": False,
             "log_every_n_steps": 20,
