@@ -24,6 +24,7 @@ from lightning_face.checkpoint.choice import best_intact, check_intact, last_int
 from lightning_face.checkpoint.directory import DENSE_FILE, describe, list_checkpoints, name_of
 from lightning_face.checkpoint.exported import Exported
 from lightning_face.commands import COMMANDS
+from lightning_face.data.batch_checks import check_batch, check_pairs, check_triplets
 from lightning_face.data.datamodule import FaceDataModule
 from lightning_face.data.position import Position
 from lightning_face.engines.choice import check_engine_can_load
@@ -80,10 +81,11 @@ class FaceCLI(LightningCLI):
 
     def before_fit(self) -> None:
         """Everything that can be wrong is found here, in one process, before ranks are started."""
-        self.datamodule.check_batch(self.trainer.world_size, self.trainer.accumulate_grad_batches)
+        data, accumulation = self.datamodule, self.trainer.accumulate_grad_batches
+        check_batch(data.order, self.trainer.world_size, accumulation, data.num_workers)
         objective = self.model.objective_config
-        self.datamodule.check_triplets(are_wanted=objective.mines_offline)
-        self.datamodule.check_pairs(self.trainer.accumulate_grad_batches, objective.pair_losses)
+        check_triplets(data.order, are_wanted=objective.mines_offline)
+        check_pairs(data.order, data.faces, accumulation, objective.pair_losses)
         self._callback(Verification).read_pairs(self.datamodule)
         self._callback(NonFinite).check(self.trainer)
         self.trainer.saved_options = kept_options(self._options())
