@@ -14,18 +14,20 @@ from lightning_face.checkpoint.host_copies import HostCopies
 from lightning_face.distributed.agreement import any_rank, group_for_a_thread
 from lightning_face.tables.memory import free_on_the_poorest_rank
 
-COPIES_SHARE = 0.8
-"""Of the free host memory; the rest is left to what data workers and other processes may still ask for."""
-
 
 class Saver:
     """Writes one checkpoint at a time, in a thread of each rank, from copies in host memory.
 
     The threads exchange what they have written in a group of their own, and rank 0's publishes: a checkpoint under way
     is finished whatever the training does meanwhile, as long as the processes live. Every rank calls every method.
+
+    Args:
+        memory_share: what copies may take of the free host memory; the rest is left to what data workers and other
+            processes may still ask for.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, memory_share: float = 0.8) -> None:
+        self._memory_share = memory_share
         self._copies = HostCopies()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._group: Any = None
@@ -79,12 +81,12 @@ class Saver:
         missing = self._copies.missing_bytes(contents.tensors)
         if not any_rank(missing > 0):
             return True
-        free = COPIES_SHARE * free_on_the_poorest_rank(torch.device("cpu"))
+        free = self._memory_share * free_on_the_poorest_rank(torch.device("cpu"))
         fits = not any_rank(missing > free)
         if not fits and not self._has_warned:
             self._has_warned = True
             rank_zero_warn(
                 f"training waits while checkpoints are written: a copy of what rank 0 writes takes {missing / 1e9:,.2f}"
-                f" GB, and each rank may take {free / 1e9:,.2f} GB, {COPIES_SHARE:.0%} of its free host memory"
+                f" GB, and each rank may take {free / 1e9:,.2f} GB, {self._memory_share:.0%} of its free host memory"
             )
         return fits
