@@ -9,7 +9,6 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import GradientAccumulationScheduler
 from pytorch_lightning.strategies import DDPStrategy
-from torch import Tensor
 
 from lightning_face.checkpoint.contents import Contents, leaving_nothing
 from lightning_face.checkpoint.directory import Description, make_partial
@@ -20,15 +19,11 @@ from lightning_face.distributed.agreement import any_rank, on_rank_zero
 from lightning_face.engines.choice import check_engine_serves, engine_of, held_weights, make_strategy
 from lightning_face.engines.dense import DensePart
 from lightning_face.errors import ConfigError, NonFiniteLossError
+from lightning_face.finite import are_finite
 from lightning_face.objectives.objective import Objective
 
 _MIXED = ("bf16", "bf16-mixed")
 """Lightning's names for autocast to bfloat16."""
-
-
-def _is_finite(tensor: Tensor) -> bool:
-    """Whether all numbers are finite, without a temporary of the size of a table: the extremes tell."""
-    return not tensor.is_floating_point() or not tensor.numel() or bool(torch.stack(tensor.aminmax()).isfinite().all())
 
 
 def _nothing() -> None:
@@ -115,7 +110,7 @@ class FaceTrainer(Trainer):
     def _check_finite_weights(self, checkpoint: Path) -> None:
         """Never replace a good checkpoint by a broken one; where a rank finds something, all stop here."""
         tensors = [*held_weights(self.lightning_module), *self._objective.state().values()]
-        if any_rank(not all(_is_finite(tensor) for tensor in tensors)):
+        if any_rank(not all(are_finite(tensor) for tensor in tensors)):
             raise NonFiniteLossError(
                 f"weights are not finite at step {self.global_step}, {checkpoint.name} is not saved; the checkpoint"
                 " before is good; lower the learning rate, or lengthen the warm-up"

@@ -27,7 +27,7 @@ class Checkpointing(Callback):
     Args:
         every_n_steps: optimizer steps between checkpoints.
         every_n_minutes: minutes between checkpoints, whichever comes first; 0 for none. Looked at every 20 steps.
-        keep: newest checkpoints to keep, besides the best.
+        keep: newest checkpoints to keep, besides the best and the newest at a multiple of `every_n_steps`.
     """
 
     CLOCK_EVERY_N_STEPS = 20
@@ -124,6 +124,6 @@ class Checkpointing(Callback):
         """Once a checkpoint is published: on rank 0, in the thread that has written it."""
         if is_best:
             point(final.parent / "best", final)
-        for left in prune(final.parent, self.keep):
+        for left in prune(final.parent, self.keep, self.every_n_steps):
             rank_zero_warn(f"an old checkpoint cannot be removed now: {left}; the next save tries again")
         rank_zero_info(f"saved {final}")

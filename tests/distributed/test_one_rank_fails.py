@@ -96,6 +96,7 @@ def resume(run_dir: Path, unreadable: str) -> str:
 
 def load_tables(module: TinyModule, checkpoint: dict[str, Any]) -> None:
     """As the real module does."""
+    module.load_tables = partial(FaceModule.load_tables, module)
     module._load_tables = partial(FaceModule._load_tables, module)
     FaceModule.on_load_checkpoint(module, checkpoint)
 
