@@ -137,11 +137,11 @@ class _Course(Callback):
             plain = _seconds(save)
             trainer.saver = meanwhile
             stall, begun, steps = _seconds(save), time.perf_counter(), 0
-            while any_rank(not meanwhile.has_ended):
+            while meanwhile.is_under_way:
                 yield
                 steps += 1
+                stall += _seconds(meanwhile.finish_if_ended)
             written = time.perf_counter() - begun
-            stall += _seconds(meanwhile.finish)
             size = sum(path.stat().st_size for path in final.iterdir())
             self.checkpoints.append(Checkpoint(plain, stall, written, alone, written / max(1, steps), size))
         trainer.should_stop = True

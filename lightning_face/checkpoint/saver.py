@@ -12,7 +12,11 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 from lightning_face.checkpoint.contents import Contents, write_checkpoint
 from lightning_face.checkpoint.host_copies import HostCopies
 from lightning_face.distributed.agreement import any_rank, group_for_a_thread
+from lightning_face.distributed.step_agreement import StepAgreement
 from lightning_face.tables.memory import free_on_the_poorest_rank
+
+_ENDED = "ended"
+"""The number of the checkpoint whose writing has ended on a rank."""
 
 
 class Saver:
@@ -31,7 +35,9 @@ class Saver:
         self._copies = HostCopies()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._group: Any = None
+        self._agreement: StepAgreement | None = None
         self._under_way: Future[None] | None = None
+        self._number = 0
         self._has_warned = False
 
     def start(self, final: Path, contents: Contents, published: Callable[[], object]) -> None:
@@ -51,20 +57,30 @@ class Saver:
         if not self._copy_fits(contents):
             write_checkpoint(final, contents, published)
             return
-        if self._group is None:
-            self._group = group_for_a_thread()
-        copied = replace(contents, tensors=self._copies.copy(contents.tensors))
-        self._under_way = self._thread.submit(write_checkpoint, final, copied, published, self._group)
+        if self._agreement is None:
+            self._group, self._agreement = group_for_a_thread(), StepAgreement(_ENDED)
+        dense, tables = self._copies.copy((contents.dense, contents.tables))
+        contents = replace(contents, dense=dense, tables=tables)
+        self._number += 1
+        self._under_way = self._thread.submit(write_checkpoint, final, contents, published, self._group)
 
     @property
     def is_under_way(self) -> bool:
         """Whether one was started and not finished: the same on every rank."""
         return self._under_way is not None
 
-    @property
-    def has_ended(self) -> bool:
-        """Whether this rank's thread is done, or has failed."""
-        return self._under_way is None or self._under_way.done()
+    def finish_if_ended(self) -> None:
+        """At every boundary between steps: finish the checkpoint under way at the first one after all threads' ends.
+
+        Raises:
+            CheckpointError: see `finish`.
+        """
+        if self._under_way is None or self._agreement is None:
+            return
+        self._agreement.tell(_ENDED, self._number if self._under_way.done() else 0)
+        self._agreement.exchange()
+        if self._agreement.smallest(_ENDED) == self._number:
+            self.finish()
 
     def finish(self) -> None:
         """Wait for the checkpoint under way, if there is one.
@@ -78,7 +94,7 @@ class Saver:
 
     def _copy_fits(self, contents: Contents) -> bool:
         """Whether every rank has memory for its copy."""
-        missing = self._copies.missing_bytes(contents.tensors)
+        missing = self._copies.missing_bytes((contents.dense, contents.tables))
         if not any_rank(missing > 0):
             return True
         free = self._memory_share * free_on_the_poorest_rank(torch.device("cpu"))
