@@ -170,5 +170,5 @@ class FaceTrainer(Trainer):
             num_ranks=self.world_size,
             files={},
         )
-        of_rank_zero = {} if dense is None or not self.is_global_zero else {"dense": dense}
-        return Contents({"tables": own, **of_rank_zero}, held, self.datamodule.identities_file, described)
+        dense = dense if self.is_global_zero else None
+        return Contents(dense, own, held, self.datamodule.identities_file, described)
