@@ -28,7 +28,7 @@ from lightning_face.files import write_atomically
 from lightning_face.loggers import CsvLogger, WandbConfig, make_loggers
 from lightning_face.module import FaceModule
 from lightning_face.parser import OneLineParser
-from lightning_face.recorded import CONFIG_FILE, check_same_options, kept_options, with_recorded_config
+from lightning_face.recorded import CONFIG_FILE, NETWORK_OPTIONS, check_same_options, kept_options, with_recorded_config
 from lightning_face.trainer import FaceTrainer
 
 
@@ -55,6 +55,7 @@ class FaceCLI(LightningCLI):
         parser.link_arguments("seed_everything", "data.seed")
         parser.link_arguments("seed_everything", "model.seed")
         parser.link_arguments("data.image_size", "model.image_size")
+        parser.link_arguments("data.channels", "model.channels")
         parser.link_arguments("data.num_classes", "model.num_classes", apply_on="instantiate")
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -147,7 +148,7 @@ class FaceCLI(LightningCLI):
             raise CheckpointError(
                 f"{self.trainer.run_dir} has no checkpoint to evaluate: run `fit` first, or give --ckpt_path"
             )
-        check_same_options(checkpoint, kept_options(self._options()), only=("model.backbone", "data.image_size"))
+        check_same_options(checkpoint, kept_options(self._options()), only=NETWORK_OPTIONS)
         check_engine_can_load(checkpoint, describe(checkpoint), self.trainer.engine, self.trainer.world_size)
 
     def check_resumable(self, checkpoint: Path) -> int:

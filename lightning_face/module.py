@@ -39,7 +39,8 @@ class BackboneConfig:
     """The network.
 
     Args:
-        name: iresnet18, iresnet34, iresnet50, iresnet100, mobilefacenet, or any timm model.
+        name: iresnet18, iresnet34, iresnet50, iresnet100, mobilefacenet, inception_resnet_v1, sphereface20,
+            sphereface64, face_resnet27, lenets_plus_plus, or any timm model.
         embedding_dim: length of the features, D.
         neck: what turns a timm model's map into features: auto, flatten, pool or linear (see models/neck.py).
         dropout: before the last linear layer.
@@ -71,6 +72,7 @@ class FaceModule(LightningModule):
         seed: of initial rows and dropout; taken from `seed_everything`.
         init_from: file that `python -m lightning_face export` wrote, to begin with its network and with the rows of
             those identities, found by name, that it has class tables for; a run that goes on does not read it again.
+        channels: of the input; taken from the data.
     """
 
     trainer: FaceTrainer
@@ -85,6 +87,7 @@ class FaceModule(LightningModule):
         schedule: Schedule = Schedule(),
         seed: int = 0,
         init_from: str | None = None,
+        channels: int = 3,
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
@@ -96,7 +99,7 @@ class FaceModule(LightningModule):
         fields = asdict(backbone)
         channels_last = fields.pop("channels_last")
         self.backbone_name = backbone.name
-        self.backbone = build_backbone(image_size=image_size, **fields)
+        self.backbone = build_backbone(image_size=image_size, in_channels=channels, **fields)
         if channels_last:
             self.backbone.to(memory_format=torch.channels_last)
         self.objective: Objective

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn.utils import get_total_norm
 
 from lightning_face.distributed.collectives import all_reduce_min_
+from lightning_face.finite import are_finite
 
 
 class FiniteCheck:
@@ -22,7 +23,7 @@ class FiniteCheck:
 
     def see_gradient(self, gradient_BD: Tensor) -> None:
         """The gradient of a micro-batch's features."""
-        self._features.append(torch.isfinite(gradient_BD).all())
+        self._features.append(are_finite(gradient_BD))
 
     def what_is_not(self, gradients: Sequence[Tensor]) -> str | None:
         """See `Objective.what_is_not_finite`; forgets what it has seen."""

@@ -7,14 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_face.distributed.collectives import all_reduce_sum_, scale_gradient
+from lightning_face.distributed.collectives import scale_gradient
 from lightning_face.distributed.world import world_size
 from lightning_face.errors import ConfigError
 from lightning_face.objectives.batch import MicroBatch
 from lightning_face.objectives.center import CenterConfig, CenterTerm
 from lightning_face.objectives.contrastive import ContrastiveConfig, ContrastiveTerm
 from lightning_face.objectives.finite import FiniteCheck
-from lightning_face.objectives.long_tail import MIDDLE, Figures, buckets_of, means_by_bucket, sums_by_bucket
+from lightning_face.objectives.long_tail import MIDDLE, buckets_of
+from lightning_face.objectives.loss_value import Facts, LossValue, loss_over_ranks
 from lightning_face.objectives.marginal import MarginalConfig, MarginalTerm
 from lightning_face.objectives.minimum_margin import MinimumMarginConfig, MinimumMarginTerm
 from lightning_face.objectives.pairs import PairTerm
@@ -103,22 +104,6 @@ class ObjectiveConfig:
         return self.triplet is not None and self.triplet.is_offline
 
 
-@dataclass(frozen=True)
-class LossValue:
-    """Loss of one micro-batch.
-
-    Args:
-        total: scalar: its value is the global batch's, its gradient that of this rank's part.
-        terms: each term's unweighted global value, detached; a term that is not due in this step is left out.
-        facts: other figures worth logging, by name, the same on every rank; means over samples or classes for each
-            bucket of `BUCKETS` that has any.
-    """
-
-    total: Tensor
-    terms: dict[str, Tensor]
-    facts: dict[str, Tensor]
-
-
 class Objective:
     """Computes the loss and owns the class tables, outside of any data-parallel engine.
 
@@ -202,20 +187,19 @@ class Objective:
                 features.register_hook(self._finite.see_gradient)
             batch = MicroBatch(features, labels_B, accumulation, noise_B)
             parts = {term.name: (term.weight, term.part(batch)) for term in self._sample_terms}
-            facts = self.softmax.facts() if self.softmax is not None else {}
+            facts = Facts(self.softmax.facts() if self.softmax is not None else {})
             for term in self._pair_terms:
                 part, pair_facts = term.part(batch)
                 parts[term.name] = (term.weight, part)
-                facts |= pair_facts
+                facts.everywhere.update(pair_facts)
             if self.centers is not None and self.center is not None:
                 through = self.mml is not None and self.mml.differentiable
                 sums = self.centers.observe(self.center.seen(batch), differentiable=through)
-                batch.figures[DISPLACEMENT] = self.centers.displacements()
                 if self.mml is not None and self.mml.is_due:
-                    part, mml_facts = self.mml.part(sums.classes_U, self.centers.moved(sums))
+                    part = self.mml.part(sums.classes_U, self.centers.moved(sums), facts)
                     parts[self.mml.name] = (self.mml.weight, part)
-                    facts |= mml_facts
-            loss = _sum_over_ranks(parts, facts, batch.figures, self.buckets_C)
+                batch.figures[DISPLACEMENT] = self.centers.displacements()
+            loss = loss_over_ranks(parts, facts, batch.figures, self.buckets_C)
             self._finite.see_loss({**loss.terms, "total": loss.total.detach()})
             return loss
 
@@ -289,19 +273,3 @@ def table_plans(config: ObjectiveConfig, num_classes: int, dim: int) -> list[Tab
             size = bytes_per_class(dim)
             plans.append(TablePlan("gradient of mml", "objective.center.placement", sharded, size, is_saved=False))
     return plans
-
-
-def _sum_over_ranks(
-    parts: dict[str, tuple[float, Tensor]], facts: dict[str, Tensor], figures: Figures, buckets_C: Tensor
-) -> LossValue:
-    """Give the weighted sum of this rank's parts the value of the global loss, keeping its own gradient."""
-    own_sums = sums_by_bucket(figures, buckets_C)
-    numbers = torch.stack([part.detach() for _, part in parts.values()])
-    numbers = all_reduce_sum_(torch.cat([numbers, own_sums.flatten()]))  # one exchange of all
-    values, sums = numbers[: len(parts)], numbers[len(parts) :].view_as(own_sums)
-    weights = values.new_tensor([weight for weight, _ in parts.values()])
-    own = torch.stack([weight * part for weight, part in parts.values()]).sum()
-    total = own + ((weights * values).sum() - own).detach()
-    terms = dict(zip(parts, values.unbind(), strict=True))
-    means = means_by_bucket(list(figures), sums.cpu())
-    return LossValue(total, terms, facts | {name: mean for name, mean in means.items() if name not in terms})
