@@ -6,8 +6,8 @@
 # export SBATCH_ACCOUNT=my_project
 # export SBATCH_PARTITION=gpu
 
-# The environment that has lightning_face, after whatever modules it needs.
-if [ -f .venv/bin/activate ]; then source .venv/bin/activate; fi
+# The environment that has lightning_face, after whatever modules it needs; one that is active already stays.
+if [ -z "${VIRTUAL_ENV:-}" ] && [ -f .venv/bin/activate ]; then source .venv/bin/activate; fi
 
 # Or a container that has it; it must see the repository, the data and the run folders.
 # Apptainer: LAUNCHER=(apptainer exec --nv --bind "$PWD,/data" --pwd "$PWD" /images/face.sif)

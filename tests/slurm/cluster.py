@@ -12,6 +12,8 @@ ROOT = Path(__file__).parents[2]
 BOUND_S = 300
 """For whatever is waited for: an attempt starts, trains and ends within it, also beside other tests."""
 
+OVER = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL")
+
 
 class Cluster:
     """Talks to the cluster whose files are in a folder."""
@@ -23,6 +25,7 @@ class Cluster:
             "MINI_CLUSTER": str(home),
             "SLURM_CONF": str(home / "slurm.conf"),
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "VIRTUAL_ENV": sys.prefix,
             "WANDB_MODE": "offline",
         }
 
@@ -63,13 +66,19 @@ class Job:
         """Ask until something holds; within the bound, and before the job ends."""
         end = time.monotonic() + BOUND_S
         while not holds():
-            assert time.monotonic() < end, f"not within {BOUND_S} s: {what}\n{self.printed()}"
-            assert self.field("JobState") not in ("FAILED", "CANCELLED", "TIMEOUT"), f"{what}\n{self.printed()}"
+            goes_on = self.field("JobState") not in OVER and time.monotonic() < end
+            assert goes_on or holds(), f"not within {BOUND_S} s: {what}\n{self.printed()}"
             time.sleep(0.2)
+
+    def wait_until_over(self) -> tuple[str, str, str]:
+        """Wait until the job is not to run any more: its state, its exit code as SLURM has it, and its restarts."""
+        self.wait_until("the job is over", lambda: self.field("JobState") in OVER)
+        return self.field("JobState"), self.field("ExitCode"), self.field("Restarts")
 
     def wait_until_completed(self) -> None:
         """Wait until the job is done, and its work is."""
-        self.wait_until("the job is completed", lambda: self.field("JobState") == "COMPLETED")
+        state, code, _ = self.wait_until_over()
+        assert (state, code) == ("COMPLETED", "0:0"), self.printed()
 
     def printed(self) -> str:
         """The end of the job's log."""
