@@ -2,9 +2,9 @@
 # Every job reads it again, from the folder that it was submitted from: the root of the repository.
 # shellcheck shell=bash disable=SC1091,SC2034
 
-# Where jobs go, read by sbatch; see `sacctmgr show associations user=$USER` and `sinfo --summarize`.
-# export SBATCH_ACCOUNT=my_project
-# export SBATCH_PARTITION=gpu
+# Where jobs go: sbatch takes it from here where no option is given. See `sacctmgr show associations user=$USER` and
+# `sinfo --Format=partition,gres,cpus`.
+# export SBATCH_ACCOUNT=my_project SBATCH_PARTITION=gpu
 
 # The environment that has lightning_face, after whatever modules it needs; one that is active already stays.
 if [ -z "${VIRTUAL_ENV:-}" ] && [ -f .venv/bin/activate ]; then source .venv/bin/activate; fi
@@ -17,10 +17,14 @@ SRUN_OPTIONS=()
 
 [ -n "${SLURM_JOB_ID:-}" ] || return 0 # The rest is for jobs.
 
-# A rank is one of several processes on its node: without this, each computes with a thread for every core there is.
-export OMP_NUM_THREADS=${SLURM_CPUS_PER_TASK:-1}
-# From SLURM 22.05 on srun does not ask the job for it, and all data workers of a rank would share one core.
-export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}
+# One rank for each GPU of a node. No --ntasks-per-node for sbatch: once a job has begun, SLURM remembers the number of
+# all its tasks, and with --nodes=1-2 a job that has lost a node would wait for another though one will do.
+tasks_per_node=${TASKS_PER_NODE:-${SLURM_NTASKS_PER_NODE:-${SLURM_GPUS_ON_NODE:-1}}}
+# The job's CPUs, shared out: srun would give each rank one, and all its data workers the same.
+cpus_per_task=$((SLURM_CPUS_ON_NODE / tasks_per_node))
+unset SLURM_CPUS_PER_GPU SLURM_CPUS_PER_TASK # srun refuses to be told twice
+# A rank is one of several processes: without this, it computes with a thread for every core of its node.
+export OMP_NUM_THREADS=$cpus_per_task
 # The log has the last lines of a rank that was killed, and the stack of one that crashed inside a library.
 export PYTHONUNBUFFERED=1 PYTHONFAULTHANDLER=1
 # NCCL says nothing of a network that fails, unless asked to.
@@ -36,5 +40,5 @@ export TORCH_EXTENSIONS_DIR=${TMPDIR:-/tmp}/torch_extensions-$UID
 
 # How a step is started: all tasks of the job; each line of the log begins with its rank. Where one rank has ended, for
 # whatever reason, the others have five minutes: rank 0 alone draws the plots and sends what is left to W&B.
-STEP=(srun --label --wait=300 --ntasks-per-node="${SLURM_NTASKS_PER_NODE:-1}" "${SRUN_OPTIONS[@]}")
-STEP+=("${LAUNCHER[@]}" python)
+STEP=(srun --label --wait=300 --ntasks=$((SLURM_NNODES * tasks_per_node)) --ntasks-per-node="$tasks_per_node")
+STEP+=(--cpus-per-task="$cpus_per_task" "${SRUN_OPTIONS[@]}" "${LAUNCHER[@]}" python)

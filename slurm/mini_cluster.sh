@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# A real SLURM on one machine, for tests and to try things out: one controller, and nodes n1, n2 ... with 16 CPUs each.
+# A real SLURM on one machine, for tests and to try things out: one controller, and nodes n1, n2 ... of 16 CPUs each and
+# of two GPUs that can be asked for, but are none.
 #
 #   slurm/mini_cluster.sh up [NODES]      start it (default: 3 nodes) and wait until its nodes are idle
 #   eval "$(slurm/mini_cluster.sh env)"   this shell's sbatch, squeue and so on now talk to it
@@ -8,8 +9,8 @@
 #   slurm/mini_cluster.sh start NODE      and it comes back
 #   slurm/mini_cluster.sh down            stop everything, jobs too; logs stay
 #
-# All it writes is in one folder, $MINI_CLUSTER (default: /tmp/mini_cluster-UID), and ports are free ones: several can run
-# on a machine, beside a real SLURM too. Jobs in the partition `urgent` preempt those in `main`, which are requeued.
+# All it writes is in one folder, $MINI_CLUSTER (default: /tmp/mini_cluster-UID), and ports are free ones: several can
+# run on a machine, beside a real SLURM too. Jobs in partition `urgent` preempt those in `main`, which are requeued.
 set -euo pipefail
 
 HOME_FOLDER=$(realpath -m "${MINI_CLUSTER:-/tmp/mini_cluster-$UID}")
@@ -29,6 +30,7 @@ up() {
     rm -rf "$HOME_FOLDER"
     mkdir -p "$HOME_FOLDER"/{state,spool,log}
     configure "$nodes" >"$SLURM_CONF"
+    printf "Name=gpu File=%s\n" /dev/null /dev/zero >"$HOME_FOLDER/gres.conf"
     head -c 1024 /dev/urandom >"$HOME_FOLDER/munge.key"
     chmod 600 "$HOME_FOLDER/munge.key"
     # --force: folders of tests are not open to other users, which a machine's only munged would need.
@@ -77,6 +79,7 @@ FirstJobId=$((1000 + $1 % 8000))
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
 SlurmdParameters=config_overrides
+GresTypes=gpu
 ReturnToService=2
 SlurmdTimeout=8
 KillWait=20
@@ -88,7 +91,7 @@ PartitionName=urgent Nodes=ALL PriorityTier=2 PreemptMode=OFF
 CONF
     for number in $(seq "$nodes"); do
         shift
-        echo "NodeName=n$number NodeHostname=$(hostname) NodeAddr=127.0.0.1 Port=$1 CPUs=16"
+        echo "NodeName=n$number NodeHostname=$(hostname) NodeAddr=127.0.0.1 Port=$1 CPUs=16 Gres=gpu:2"
     done
 }
 

@@ -14,6 +14,8 @@ SIGNALS = {signal.SIGUSR1, signal.SIGTERM}
 def main():
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     attempt = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+    of_slurm = [os.environ.get(f"SLURM_{name}") for name in ("PROCID", "NTASKS", "CPUS_PER_TASK", "STEP_GPUS")]
+    print("rank {} of {}, {} CPUs, GPUs {}".format(*of_slurm))
     word = os.environ["PLAN"].split("_")[attempt]
     run_dir = Path(sys.argv[-1])
     (run_dir / "checkpoints").mkdir(parents=True, exist_ok=True)

@@ -31,7 +31,7 @@ def submit(cluster, tmp_path_factory):
         run_dir = tmp_path_factory.mktemp("planned") / "run"
         variables = f"--export=ALL,PLAN={plan},MAX_CRASHES=2,PATH={path}:{folder}:/usr/bin:/bin"
         arguments = ("configs/quickstart.yaml", "--seed_everything", "%a", "--run_dir", run_dir)
-        options = ("--cpus-per-task=1", variables, *sbatch)
+        options = (variables, *sbatch)
         return cluster.submit(run_dir.with_suffix(".log"), *options, "slurm/train.sbatch", *arguments), run_dir
 
     return submit
@@ -75,3 +75,9 @@ def test_tasks_of_an_array_have_folders_and_options_of_their_own(submit):
     for task in (3, 4):
         arguments = (run_dir / f"{task}" / "arguments-0").read_text()
         assert f"--seed_everything {task} " in arguments and arguments.endswith(f"--run_dir {run_dir}/{task}")
+
+
+def test_a_rank_for_each_gpu_and_its_share_of_the_cpus(submit):
+    job, _ = submit("0", "--nodes=1-2", "--gpus-per-node=2", "--cpus-per-gpu=3")
+    assert job.wait_until_over() == ("COMPLETED", "0:0", "0")
+    assert sorted(job.printed().splitlines()) == [f"{rank}: rank {rank} of 4, 3 CPUs, GPUs 0,1" for rank in range(4)]
