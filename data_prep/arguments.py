@@ -145,9 +145,14 @@ def with_recipe(make: Callable[..., object]) -> Callable[..., object]:
     return call
 
 
+def add_shards(parser: Parser) -> None:
+    """`--shard-samples`."""
+    add_number(parser, "--shard-samples", at_least(1), DEFAULT_SHARD_SAMPLES, "images in a shard, at most")
+
+
 def add_writing(parser: Parser, size: int, size_text: str, quality_text: str) -> None:
     """The options of commands that write images: their size, 0 only if that is the default, quality and shards."""
     add_number(parser, "--size", at_least(size and 16, 4096), size, size_text)
     add_number(parser, "--quality", at_least(1, 100), 95, quality_text)
-    add_number(parser, "--shard-samples", at_least(1), DEFAULT_SHARD_SAMPLES, "images in a shard, at most")
+    add_shards(parser)
     add_workers(parser)

@@ -12,8 +12,11 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from lightning_face.callbacks.checkpointing import Checkpointing
+from lightning_face.callbacks.identification import Identification
+from lightning_face.callbacks.non_finite import NonFinite
 from lightning_face.callbacks.plots import Plots
 from lightning_face.callbacks.predictions import Predictions
+from lightning_face.callbacks.result import Result
 from lightning_face.callbacks.summary import Summary
 from lightning_face.callbacks.triplet_mining import TripletMining
 from lightning_face.callbacks.verification import Verification
@@ -21,6 +24,7 @@ from lightning_face.checkpoint.choice import best_intact, check_intact, last_int
 from lightning_face.checkpoint.directory import DENSE_FILE, describe, list_checkpoints, name_of
 from lightning_face.checkpoint.exported import Exported
 from lightning_face.commands import COMMANDS
+from lightning_face.data.batch_checks import check_batch, check_pairs, check_triplets
 from lightning_face.data.datamodule import FaceDataModule
 from lightning_face.data.position import Position
 from lightning_face.engines.choice import check_engine_can_load
@@ -29,7 +33,7 @@ from lightning_face.files import write_atomically
 from lightning_face.loggers import CsvLogger, WandbConfig, make_loggers
 from lightning_face.module import FaceModule
 from lightning_face.parser import OneLineParser
-from lightning_face.recorded import CONFIG_FILE, check_same_options, kept_options, with_recorded_config
+from lightning_face.recorded import CONFIG_FILE, NETWORK_OPTIONS, check_same_options, kept_options, with_recorded_config
 from lightning_face.trainer import FaceTrainer
 
 _DESCRIPTION = "Train, evaluate and use face embeddings. Also: " + "; ".join(
@@ -54,11 +58,13 @@ class FaceCLI(LightningCLI):
         )
         parser.add_class_arguments(WandbConfig, "wandb")
         parser.add_lightning_class_args(Checkpointing, "checkpoint")
+        parser.add_lightning_class_args(NonFinite, "non_finite")
         parser.add_lightning_class_args(Verification, "verification")
         parser.link_arguments("run_dir", "trainer.default_root_dir")
         parser.link_arguments("seed_everything", "data.seed")
         parser.link_arguments("seed_everything", "model.seed")
         parser.link_arguments("data.image_size", "model.image_size")
+        parser.link_arguments("data.channels", "model.channels")
         parser.link_arguments("data.num_classes", "model.num_classes", apply_on="instantiate")
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -75,11 +81,13 @@ class FaceCLI(LightningCLI):
 
     def before_fit(self) -> None:
         """Everything that can be wrong is found here, in one process, before ranks are started."""
-        self.datamodule.check_batch(self.trainer.world_size, self.trainer.accumulate_grad_batches)
+        data, accumulation = self.datamodule, self.trainer.accumulate_grad_batches
+        check_batch(data.order, self.trainer.world_size, accumulation, data.num_workers)
         objective = self.model.objective_config
-        self.datamodule.check_triplets(are_wanted=objective.mines_offline)
-        self.datamodule.check_pairs(self.trainer.accumulate_grad_batches, objective.pair_losses)
+        check_triplets(data.order, are_wanted=objective.mines_offline)
+        check_pairs(data.order, data.faces, accumulation, objective.pair_losses)
         self._callback(Verification).read_pairs(self.datamodule)
+        self._callback(NonFinite).check(self.trainer)
         self.trainer.saved_options = kept_options(self._options())
         self._choose(last_intact, partial(self._begin, is_given=bool(self._option("ckpt_path"))))
         if self.model.init_from is not None and not self._option("ckpt_path"):
@@ -104,10 +112,10 @@ class FaceCLI(LightningCLI):
         self._choose(best_intact, self._check_evaluable)
         if self.subcommand != "predict":
             self._callback(Verification).read_pairs(self.datamodule)
-            if not self.datamodule.verification:
+            if not self.datamodule.verification and not self.datamodule.identification:
                 raise ConfigError(
-                    "there is nothing to verify: set data.verification, e.g."
-                    " --data.verification '{lfw: FOLDER}', to a folder made by `python -m data_prep pairs`"
+                    "there is nothing to verify: set data.verification, e.g. --data.verification '{lfw: FOLDER}', to a"
+                    " folder made by `python -m data_prep pairs`, or data.identification to one of known people"
                 )
 
     def _choose(self, of_run: Callable[..., Path | None], check: Callable[[Path | None], None]) -> None:
@@ -142,7 +150,7 @@ class FaceCLI(LightningCLI):
             raise CheckpointError(
                 f"{self.trainer.run_dir} has no checkpoint to evaluate: run `fit` first, or give --ckpt_path"
             )
-        check_same_options(checkpoint, kept_options(self._options()), only=("model.backbone", "data.image_size"))
+        check_same_options(checkpoint, kept_options(self._options()), only=NETWORK_OPTIONS)
         check_engine_can_load(checkpoint, describe(checkpoint), self.trainer.engine, self.trainer.world_size)
 
     def _check_resumable(self, checkpoint: Path) -> int:
@@ -214,7 +222,7 @@ def run(arguments: list[str] | None = None) -> FaceCLI:
         FaceDataModule,
         trainer_class=FaceTrainer,
         trainer_defaults={
-            "callbacks": [Plots(), Predictions(), Summary(), TripletMining()],
+            "callbacks": [Plots(), Identification(), Predictions(), Result(), Summary(), TripletMining()],
             "enable_checkpointing": False,
             "enable_model_summary": False,
             "log_every_n_steps": 20,

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 FLOORS = {
     "lightning_face": (
-        {"errors", "hashing", "files", "directions"},
+        {"errors", "hashing", "files", "directions", "finite"},
         {"losses", "models", "distributed", "optim"},
         {"tables", "data", "evaluation"},
         {"objectives"},
