@@ -210,7 +210,8 @@ def _check_writable(run_dir: Path) -> None:
         run_dir.mkdir(parents=True, exist_ok=True)
         probe = run_dir / f".writable-{os.getpid()}"
         probe.touch()
-        probe.unlink()
+        # On another node, a rank with the same process id may have been first.
+        probe.unlink(missing_ok=True)
     except OSError as error:
         raise ConfigError(f"--run_dir {run_dir} cannot be written ({error.strerror}); choose another folder") from error
 
