@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from pytorch_lightning import LightningModule
@@ -22,12 +22,13 @@ from lightning_face.checkpoint.transfer import Transfer
 from lightning_face.data.faces import FaceBatch
 from lightning_face.distributed.agreement import check_same_on_all_ranks, gather_objects, on_every_rank
 from lightning_face.distributed.batchnorm import average_batchnorm_statistics
+from lightning_face.engines.choice import held_gradients
 from lightning_face.engines.fully_sharded import FullyShardedStrategy
 from lightning_face.engines.zero import ZeroStrategy
 from lightning_face.errors import ConfigError, NonFiniteLossError
 from lightning_face.hashing import seed_of
 from lightning_face.models import build_backbone
-from lightning_face.objectives.objective import LossValue, Objective, ObjectiveConfig
+from lightning_face.objectives.objective import Objective, ObjectiveConfig
 from lightning_face.optim.schedules import Schedule
 from lightning_face.tables.block import own_classes
 from lightning_face.trainer import FaceTrainer
@@ -93,7 +94,7 @@ class FaceModule(LightningModule):
         self.seed = seed
         self.init_from = init_from
         self.objective_config = objective
-        self._make_optimizer: Callable[[Any], Optimizer] = optimizer
+        self.make_optimizer: Callable[[Any], Optimizer] = optimizer
         self._schedule = schedule
         fields = asdict(backbone)
         channels_last = fields.pop("channels_last")
@@ -103,6 +104,9 @@ class FaceModule(LightningModule):
             self.backbone.to(memory_format=torch.channels_last)
         self.objective: Objective
         self.num_replaced = 0
+        self.when_not_finite: Callable[[str], None] = self.stop
+        """Called on every rank with what is not finite; raises, or has the step left out."""
+        self._is_left_out = False
 
     def setup(self, stage: str) -> None:
         """Make the class tables: after the process group exists, before the engine wraps the module."""
@@ -173,7 +177,6 @@ class FaceModule(LightningModule):
             accumulation=self.trainer.accumulate_grad_batches,
             noise_B=batch.noise_B,
         )
-        self._check_finite(loss)
         self.num_replaced += batch.num_replaced
         values = {f"train/{name}": value for name, value in {**loss.terms, **loss.facts}.items()}
         self.log("train/loss", loss.total.detach(), prog_bar=True)
@@ -181,9 +184,13 @@ class FaceModule(LightningModule):
         return loss.total
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Stop before weights or tables move by a gradient that is not finite; every rank stops."""
-        if not self.objective.gradients_are_finite():
-            raise NonFiniteLossError(self._how_to_go_on("the features' gradient is not finite"))
+        """Leave a step out whose loss or gradient is not finite, on all ranks, before weights or tables move."""
+        found = self.objective.what_is_not_finite(held_gradients(self.backbone))
+        self._is_left_out = found is not None
+        if found is not None:
+            self.when_not_finite(f"{found} at step {self.global_step} (epoch {self.trainer.current_epoch})")
+            optimizer.zero_grad()  # what has no gradient does not move
+            self.objective.forget()
 
     def optimizer_step(
         self, epoch: int, batch_idx: int, optimizer: Optimizer, optimizer_closure: Callable[[], Any] | None = None
@@ -195,8 +202,9 @@ class FaceModule(LightningModule):
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         if is_accumulating:
             return
-        self.objective.step(learning_rate)
-        average_batchnorm_statistics(self.backbone)
+        if not self._is_left_out:
+            self.objective.step(learning_rate)
+            average_batchnorm_statistics(self.backbone)
         self.log("train/learning_rate", learning_rate)
         self.trainer.datamodule.mark_trained(epoch, batch_idx // self.trainer.accumulate_grad_batches)
 
@@ -222,7 +230,7 @@ class FaceModule(LightningModule):
         parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]
         decayed = [parameter for parameter in parameters if parameter.ndim > 1]
         others = [parameter for parameter in parameters if parameter.ndim <= 1]
-        optimizer = self._make_optimizer([{"params": decayed}, {"params": others, "weight_decay": 0.0}])
+        optimizer = self.make_optimizer([{"params": decayed}, {"params": others, "weight_decay": 0.0}])
         scheduler = self._schedule.build(optimizer, self._total_steps())
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
@@ -231,8 +239,7 @@ class FaceModule(LightningModule):
         if self.trainer.ckpt_path is None:
             return
         if self._needs_tables(self.trainer.state.fn):
-            directory = Path(self.trainer.ckpt_path).parent
-            on_every_rank(reading(directory)(partial(self._load_tables, directory)))
+            self.load_tables(Path(self.trainer.ckpt_path).parent)
         if self.trainer.state.fn != "fit":
             return
         # Lightning restores the data after the model: its position is not there yet.
@@ -245,6 +252,14 @@ class FaceModule(LightningModule):
             steps_per_epoch=data.order.steps_per_epoch,
             accumulation=self.trainer.accumulate_grad_batches,
         )
+
+    def load_tables(self, checkpoint: Path) -> None:
+        """Load the class tables of a checkpoint; every rank calls.
+
+        Raises:
+            CheckpointError: on every rank, if one cannot read them, or they are not those of this run.
+        """
+        on_every_rank(reading(checkpoint)(partial(self._load_tables, checkpoint)))
 
     def _load_tables(self, checkpoint: Path) -> None:
         description = describe(checkpoint)
@@ -260,19 +275,14 @@ class FaceModule(LightningModule):
             raise ConfigError("the schedule needs the length of the run: set trainer.max_epochs or trainer.max_steps")
         return min(limits)
 
-    def _check_finite(self, loss: LossValue) -> None:
-        """Stop before anything moves; the values are those of all ranks, so every rank stops here."""
-        values = torch.stack([*loss.terms.values(), loss.total.detach()])
-        if bool(torch.isfinite(values).all()):
-            return
-        wrong = {name: float(value) for name, value in loss.terms.items() if not torch.isfinite(value)}
-        raise NonFiniteLossError(
-            self._how_to_go_on(f"the loss is not finite ({wrong or {'total': float(loss.total.detach())}})")
-        )
+    def stop(self, what: str) -> NoReturn:
+        """End the run before anything moves; every rank calls.
 
-    def _how_to_go_on(self, what: str) -> str:
+        Raises:
+            NonFiniteLossError: always.
+        """
         last = next(reversed(list_checkpoints(self.trainer.run_dir)), None)
-        return (
-            f"{what} at step {self.global_step} (epoch {self.trainer.current_epoch}); last good checkpoint:"
-            f" {last or 'none'}; lower the learning rate or the weight of that term, or lengthen the warm-up"
+        raise NonFiniteLossError(
+            f"{what}; last good checkpoint: {last or 'none'}; lower the learning rate or the weight of that term, or"
+            " lengthen the warm-up"
         )

@@ -2,6 +2,7 @@
 
 import time
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import Callback
@@ -20,12 +21,13 @@ class Checkpointing(Callback):
     """Saves every so many steps and minutes, at the end, and where verification is best.
 
     A checkpoint is taken only between two optimizer steps, and after the validation that is due there: what is
-    decided at the end of a batch is done before the next one, or at the end of the epoch.
+    decided at the end of a batch is done before the next one, or at the end of the epoch. It is copied there, and
+    written while training goes on.
 
     Args:
         every_n_steps: optimizer steps between checkpoints.
         every_n_minutes: minutes between checkpoints, whichever comes first; 0 for none. Looked at every 20 steps.
-        keep: newest checkpoints to keep, besides the best.
+        keep: newest checkpoints to keep, besides the best and the newest at a multiple of `every_n_steps`.
     """
 
     CLOCK_EVERY_N_STEPS = 20
@@ -61,6 +63,7 @@ class Checkpointing(Callback):
     def on_train_batch_start(self, trainer: FaceTrainer, pl_module: FaceModule, batch: Any, batch_idx: int) -> None:
         """Save what is due after the batch before, whose validation is over now."""
         if batch_idx % trainer.accumulate_grad_batches == 0:
+            trainer.saver.finish_if_ended()
             self._save_if_due(trainer, at_the_end=False)
 
     def on_train_epoch_end(self, trainer: FaceTrainer, pl_module: FaceModule) -> None:
@@ -68,8 +71,16 @@ class Checkpointing(Callback):
         self._save_if_due(trainer, at_the_end=False)
 
     def on_train_end(self, trainer: FaceTrainer, pl_module: FaceModule) -> None:
-        """Save the final weights."""
+        """Save the final weights, and wait until they are written."""
         self._save_if_due(trainer, at_the_end=True)
+        trainer.saver.finish()
+
+    def on_exception(self, trainer: FaceTrainer, pl_module: FaceModule, exception: BaseException) -> None:
+        """Have the checkpoint under way finished, whatever ends the training; the error to report is that one."""
+        try:
+            trainer.saver.finish()
+        except Exception as error:
+            rank_zero_warn(f"{error}")
 
     def on_validation_end(self, trainer: FaceTrainer, pl_module: FaceModule) -> None:
         """Note whether these are the best weights so far."""
@@ -95,17 +106,23 @@ class Checkpointing(Callback):
         return bool(trainer.strategy.broadcast(over))
 
     def _point_best(self, trainer: FaceTrainer, step: int) -> None:
-        folder = checkpoints_of(trainer.run_dir)
+        """A validation has come after the checkpoint of this step."""
         if self._best_is_due:
-            best = folder / name_of(step)
-            on_rank_zero(writing(folder)(partial(point, folder / "best", best)))
+            trainer.saver.finish()
+            folder = checkpoints_of(trainer.run_dir)
+            on_rank_zero(writing(folder)(partial(point, folder / "best", folder / name_of(step))))
         self._best_is_due = False
 
     def _save(self, trainer: FaceTrainer, step: int) -> None:
-        folder = checkpoints_of(trainer.run_dir)
-        trainer.save_checkpoint(folder / name_of(step))
-        self._point_best(trainer, step)
-        for left in prune(folder, self.keep) if trainer.is_global_zero else []:
-            rank_zero_warn(f"an old checkpoint cannot be removed now: {left}; the next save tries again")
+        final = checkpoints_of(trainer.run_dir) / name_of(step)
+        trainer.begin_saving(final, partial(self._tidy, final, is_best=self._best_is_due))
+        self._best_is_due = False
         self._saved_step, self._saved_at = step, time.monotonic()
-        rank_zero_info(f"saved {folder / name_of(step)}")
+
+    def _tidy(self, final: Path, *, is_best: bool) -> None:
+        """Once a checkpoint is published: on rank 0, in the thread that has written it."""
+        if is_best:
+            point(final.parent / "best", final)
+        for left in prune(final.parent, self.keep, self.every_n_steps):
+            rank_zero_warn(f"an old checkpoint cannot be removed now: {left}; the next save tries again")
+        rank_zero_info(f"saved {final}")

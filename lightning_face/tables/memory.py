@@ -28,6 +28,7 @@ class TablePlan:
         is_sharded: whether ranks share its rows out.
         bytes_per_class: of its rows and their optimizer state, see `bytes_per_class`.
         more_if_replicated: bytes per class that a replicated table takes besides.
+        is_saved: in checkpoints; a buffer is not.
     """
 
     name: str
@@ -35,6 +36,7 @@ class TablePlan:
     is_sharded: bool
     bytes_per_class: int
     more_if_replicated: int = 0
+    is_saved: bool = True
 
     def bytes_held(self, num_classes: int, num_ranks: int) -> int:
         """What the rank with most of the table holds."""
@@ -59,7 +61,7 @@ def check_memory(tables: Sequence[TablePlan], num_classes: int, device: torch.de
     Raises:
         ConfigError: some rank may take less memory than its tables need; one line says what would do.
     """
-    free = TABLES_SHARE * _free_on_the_poorest_rank(device)
+    free = TABLES_SHARE * free_on_the_poorest_rank(device)
     held = {table.name: table.bytes_held(num_classes, world_size()) for table in tables}
     if sum(held.values()) > free:
         each = ", ".join(f"{name} {_gigabytes(num_bytes)}" for name, num_bytes in held.items())
@@ -81,7 +83,7 @@ def _way_out(tables: Sequence[TablePlan], num_classes: int, free: float) -> str:
     return ", and ".join(ways)
 
 
-def _free_on_the_poorest_rank(device: torch.device) -> float:
+def free_on_the_poorest_rank(device: torch.device) -> float:
     """Bytes that each rank may take, the same number on all; ranks that share memory get equal parts of it."""
     everywhere = gather_objects(((socket.gethostname(), _memory_of(device)), free_bytes(device)))
     ranks_at = Counter(place for place, _ in everywhere)
