@@ -2,6 +2,7 @@
 
 import time
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import Callback
@@ -77,6 +78,12 @@ class Checkpointing(Callback):
         if trainer.state.fn == "fit" and value is not None and float(value) > self.best["value"]:
             self.best = {"value": float(value), "step": trainer.global_step}
             self._best_is_due = True
+
+    def save_now(self, trainer: FaceTrainer) -> Path:
+        """Save between two steps, unless this step is saved already; where it is saved."""
+        if trainer.global_step != self._saved_step:
+            self._save(trainer, trainer.global_step)
+        return checkpoints_of(trainer.run_dir) / name_of(trainer.global_step)
 
     def _save_if_due(self, trainer: FaceTrainer, *, at_the_end: bool) -> None:
         step = trainer.global_step

@@ -12,12 +12,12 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 FLOORS = (
-    {"errors", "hashing", "files", "directions"},
-    {"losses", "models", "distributed", "optim"},
+    {"errors", "hashing", "files", "directions", "signals", "watchdog"},
+    {"losses", "models", "distributed", "optim", "attempts"},
     {"tables", "data", "evaluation"},
     {"objectives"},
     {"checkpoint", "loggers"},
-    {"engines"},
+    {"engines", "launcher"},
     {"trainer", "recorded", "parser"},
     {"module"},
     {"callbacks"},

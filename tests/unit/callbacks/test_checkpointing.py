@@ -1,14 +1,14 @@
 """When checkpoints are taken and which are kept, in Lightning's real loops."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from pytorch_lightning import LightningDataModule, LightningModule
+from pytorch_lightning import Callback, LightningDataModule, LightningModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -62,6 +62,7 @@ def fit(
     figures: list[float] | None = None,
     resume: int | None = None,
     objective: Any = None,
+    others: Sequence[Callback] = (),
     **options: Any,
 ) -> FaceTrainer:
     defaults = {
@@ -74,7 +75,7 @@ def fit(
         "max_steps": 8,
         "limit_val_batches": 1.0 if figures else 0,
     }
-    trainer = FaceTrainer(default_root_dir=run_dir, callbacks=[callback], **{**defaults, **options})
+    trainer = FaceTrainer(default_root_dir=run_dir, callbacks=[*others, callback], **{**defaults, **options})
     path = None if resume is None else checkpoints_of(run_dir) / f"step-{resume:08d}" / DENSE_FILE
     module = TinyModule(figures or [])
     module.objective = objective or module.objective
