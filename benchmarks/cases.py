@@ -13,6 +13,7 @@ from lightning_face.objectives.center import CenterConfig
 from lightning_face.objectives.minimum_margin import MinimumMarginConfig
 from lightning_face.objectives.objective import Objective, ObjectiveConfig
 from lightning_face.objectives.softmax import SoftmaxConfig
+from lightning_face.tables.block import held_places
 from lightning_face.tables.centers import Centers
 
 CLASSIFIER, SAMPLED = "classifier", "sampled classifier"
@@ -101,15 +102,15 @@ def _config(name: str, dim: int) -> ObjectiveConfig:
 def _settle(centers: Centers, features_GD: Tensor, labels_G: Tensor) -> None:
     """As late in training: every center has moved before, and those of the batch are where its samples are."""
     centers.moved_at_H.zero_()
-    is_held_G, places = centers.places(labels_G)
-    centers.rows_HD[places] = features_GD[is_held_G]
+    held, places = held_places(centers.held, labels_G)
+    centers.rows_HD[places] = features_GD[held]
 
 
 def _objective_case(objective: Objective, features_BD: Tensor, labels_B: Tensor) -> Case:
     def step() -> None:
         # A new leaf, as a backbone gives one: the objective watches each one's gradient.
         objective(features_BD.detach().requires_grad_(), labels_B).total.backward()
-        assert objective.gradients_are_finite()
+        assert objective.what_is_not_finite([]) is None
         objective.step(0.1)
 
     return Case(step, sum(tensor.nbytes for tensor in objective.state().values()))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import DataLoader
 
-from data_prep.publish import publish
+from data_prep.passes.publish import publish
 from lightning_face.data.datamodule import FaceDataModule
 from lightning_face.data.sampler import TrainSampler
 from lightning_face.data.shards import Shards

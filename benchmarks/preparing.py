@@ -21,8 +21,8 @@ from pathlib import Path
 
 from benchmarks.sheets import Sheet, markdown
 from data_prep.__main__ import main as prepare
-from data_prep.recordio import MAGIC
-from data_prep.synthetic import Item, Renderer
+from data_prep.sources.recordio import MAGIC
+from data_prep.synthetic.pictures import Item, Renderer
 
 AT_LEAST = 0.7
 """CPU time of the copy over ours."""

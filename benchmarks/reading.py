@@ -24,7 +24,7 @@ import torch
 from benchmarks.opening import ORDERS, Opening, make_large, open_and_read
 from benchmarks.readers import DECODING, IMAGE_FOLDER, OURS, WEBDATASET, Reader, make_readers, unpack
 from benchmarks.sheets import Sheet, markdown
-from data_prep.generate import TRAIN_FOLDER, make_synthetic
+from data_prep.synthetic.generate import TRAIN_FOLDER, make_synthetic
 
 AT_LEAST = {DECODING: 0.9, WEBDATASET: 2.0, IMAGE_FOLDER: 3.0}
 """CPU time of each over ours."""

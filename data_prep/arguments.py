@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from data_prep.parts import WHOLE, Job, Part
-from data_prep.people import read_lines
-from data_prep.recipe import DEFAULT_SHARD_SAMPLES, Recipe
+from data_prep.passes.parts import WHOLE, Job, Part
+from data_prep.passes.recipe import DEFAULT_SHARD_SAMPLES, Recipe
+from data_prep.sources.people import read_lines
 from lightning_face.errors import ConfigError
 
 
@@ -145,9 +145,14 @@ def with_recipe(make: Callable[..., object]) -> Callable[..., object]:
     return call
 
 
+def add_shards(parser: Parser) -> None:
+    """`--shard-samples`."""
+    add_number(parser, "--shard-samples", at_least(1), DEFAULT_SHARD_SAMPLES, "images in a shard, at most")
+
+
 def add_writing(parser: Parser, size: int, size_text: str, quality_text: str) -> None:
     """The options of commands that write images: their size, 0 only if that is the default, quality and shards."""
     add_number(parser, "--size", at_least(size and 16, 4096), size, size_text)
     add_number(parser, "--quality", at_least(1, 100), 95, quality_text)
-    add_number(parser, "--shard-samples", at_least(1), DEFAULT_SHARD_SAMPLES, "images in a shard, at most")
+    add_shards(parser)
     add_workers(parser)

@@ -12,17 +12,19 @@ from data_prep.arguments import (
     add_max_rejected,
     add_number,
     add_path,
+    add_shards,
     add_workers,
     add_writing,
     at_least,
 )
-from data_prep.check import check
-from data_prep.index import make_index
-from data_prep.merge import merge
-from data_prep.overlap import overlap
-from data_prep.pairs import make_pairs
+from data_prep.audit.check import check
+from data_prep.audit.overlap import overlap
+from data_prep.passes.merge import merge
 from data_prep.source_commands import KEEP_SIZE, QUALITY_IF_ENCODED, SOURCES
-from data_prep.verification_bin import make_bin
+from data_prep.sources.index import make_index
+from data_prep.sources.mnist import make_mnist
+from data_prep.verification.pairs import make_pairs
+from data_prep.verification.verification_bin import make_bin
 
 EXAMPLES = """examples:
   python -m data_prep synthetic data/synthetic
@@ -32,6 +34,7 @@ EXAMPLES = """examples:
   python -m data_prep merge OUT
   python -m data_prep pairs lfw/images lfw/pairs.txt data/lfw
   python -m data_prep bin cfp_fp.bin data/cfp_fp
+  python -m data_prep mnist mnist data/mnist
   python -m data_prep index data/my_tars
   python -m data_prep check data/casia
   python -m data_prep overlap data/casia data/lfw data/agedb_30 --out shared
@@ -49,9 +52,31 @@ def build_parser() -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
     )  # fmt: skip
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add in (*SOURCES, _add_synthetic, _add_merge, _add_index, _add_pairs, _add_bin, _add_check, _add_overlap):
+    for add in (
+        *SOURCES,
+        _add_mnist,
+        _add_synthetic,
+        _add_merge,
+        _add_index,
+        _add_pairs,
+        _add_bin,
+        _add_check,
+        _add_overlap,
+    ):
         add(commands)
     return parser
+
+
+def _add_mnist(commands: Commands) -> None:
+    parser = add_command(
+        commands, "mnist", make_mnist, "make a training set and a test set of MNIST's digits, in grey",
+        "mnist data/mnist",
+    )  # fmt: skip
+    add_path(parser, "idx", "IDX", "folder with the four files *-idx?-ubyte, plain or gzipped")
+    add_path(parser, "out", "OUT", "folder to write; it will hold train and test")
+    add_number(parser, "--seed", at_least(0), 0, "of the order of the training set")
+    add_shards(parser)
+    add_workers(parser)
 
 
 def _add_synthetic(commands: Commands) -> None:
@@ -156,6 +181,6 @@ def _add_overlap(commands: Commands) -> None:
 
 def _make_synthetic(**options: Any) -> None:  # passed on, checked by the parser
     # OpenCV and the renderer take a moment to load, and no other command needs them.
-    from data_prep.generate import make_synthetic
+    from data_prep.synthetic.generate import make_synthetic
 
     make_synthetic(**options)

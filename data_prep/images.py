@@ -93,7 +93,7 @@ def to_jpeg(data: bytes, size: int, quality: int) -> bytes:
 
 
 def encode_jpeg(pixels: NDArray[np.uint8], quality: int) -> bytes:
-    """Bytes of the JPEG of (H, W, 3) RGB pixels."""
+    """Bytes of the JPEG of (H, W, 3) RGB pixels, or of (H, W) grey ones."""
     encoded = io.BytesIO()
     Image.fromarray(pixels).save(encoded, "JPEG", quality=quality)
     return encoded.getvalue()

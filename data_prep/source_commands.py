@@ -15,10 +15,10 @@ from data_prep.arguments import (
     at_least,
     with_recipe,
 )
-from data_prep.folder import make_folder
-from data_prep.image_list import make_lists
-from data_prep.insightface import make_recordio
-from data_prep.msceleb1m import make_msceleb1m
+from data_prep.sources.folder import make_folder
+from data_prep.sources.image_list import make_lists
+from data_prep.sources.insightface import make_recordio
+from data_prep.sources.msceleb1m import make_msceleb1m
 
 KEEP_SIZE = "resize the largest centred square of each image to N x N pixels; 0 keeps images as they are"
 QUALITY_IF_ENCODED = "of JPEGs that must be encoded again; those that need no change are copied byte by byte"
@@ -100,7 +100,7 @@ def _add_lists(commands: Commands) -> None:
 
 def _make_vggface2(**options: Any) -> None:  # passed on, checked by the parser
     # OpenCV takes a moment to load.
-    from data_prep.vggface2 import make_vggface2
+    from data_prep.sources.vggface2 import make_vggface2
 
     make_vggface2(**options)
 

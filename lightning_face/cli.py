@@ -13,6 +13,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from lightning_face.callbacks.attempts import Attempts
 from lightning_face.callbacks.checkpointing import Checkpointing
+from lightning_face.callbacks.non_finite import NonFinite
 from lightning_face.callbacks.plots import Plots
 from lightning_face.callbacks.predictions import Predictions
 from lightning_face.callbacks.preemption import Preemption
@@ -32,7 +33,7 @@ from lightning_face.files import write_atomically
 from lightning_face.loggers import WandbConfig, make_loggers
 from lightning_face.module import FaceModule
 from lightning_face.parser import OneLineParser
-from lightning_face.recorded import CONFIG_FILE, check_same_options, kept_options, with_recorded_config
+from lightning_face.recorded import CONFIG_FILE, NETWORK_OPTIONS, check_same_options, kept_options, with_recorded_config
 from lightning_face.trainer import FaceTrainer
 
 _DESCRIPTION = "Train, evaluate and use face embeddings. Also: " + "; ".join(
@@ -57,12 +58,14 @@ class FaceCLI(LightningCLI):
         )
         parser.add_class_arguments(WandbConfig, "wandb")
         parser.add_lightning_class_args(Checkpointing, "checkpoint")
+        parser.add_lightning_class_args(NonFinite, "non_finite")
         parser.add_lightning_class_args(Verification, "verification")
         parser.add_lightning_class_args(Watchdog, "watchdog")
         parser.link_arguments("run_dir", "trainer.default_root_dir")
         parser.link_arguments("seed_everything", "data.seed")
         parser.link_arguments("seed_everything", "model.seed")
         parser.link_arguments("data.image_size", "model.image_size")
+        parser.link_arguments("data.channels", "model.channels")
         parser.link_arguments("data.num_classes", "model.num_classes", apply_on="instantiate")
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -88,6 +91,7 @@ class FaceCLI(LightningCLI):
         self.datamodule.check_triplets(are_wanted=objective.mines_offline)
         self.datamodule.check_pairs(self.trainer.accumulate_grad_batches, objective.pair_losses)
         self._callback(Verification).read_pairs(self.datamodule)
+        self._callback(NonFinite).check(self.trainer)
         self.trainer.saved_options = kept_options(self._options())
         self._choose(last_intact, partial(self._check_resumable, is_given=bool(self._option("ckpt_path"))))
         if self.model.init_from is not None and not self._option("ckpt_path"):
@@ -156,7 +160,7 @@ class FaceCLI(LightningCLI):
             raise CheckpointError(
                 f"{self.trainer.run_dir} has no checkpoint to evaluate: run `fit` first, or give --ckpt_path"
             )
-        check_same_options(checkpoint, kept_options(self._options()), only=("model.backbone", "data.image_size"))
+        check_same_options(checkpoint, kept_options(self._options()), only=NETWORK_OPTIONS)
         check_engine_can_load(checkpoint, describe(checkpoint), self.trainer.engine, self.trainer.world_size)
 
     @rank_zero_only

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from pytorch_lightning import LightningModule
@@ -22,12 +22,13 @@ from lightning_face.checkpoint.transfer import Transfer
 from lightning_face.data.faces import FaceBatch
 from lightning_face.distributed.agreement import check_same_on_all_ranks, gather_objects, on_every_rank
 from lightning_face.distributed.batchnorm import average_batchnorm_statistics
+from lightning_face.engines.choice import held_gradients
 from lightning_face.engines.fully_sharded import FullyShardedStrategy
 from lightning_face.engines.zero import ZeroStrategy
 from lightning_face.errors import ConfigError, NonFiniteLossError
 from lightning_face.hashing import seed_of
 from lightning_face.models import build_backbone
-from lightning_face.objectives.objective import LossValue, Objective, ObjectiveConfig
+from lightning_face.objectives.objective import Objective, ObjectiveConfig
 from lightning_face.optim.schedules import Schedule
 from lightning_face.tables.block import own_classes
 from lightning_face.trainer import FaceTrainer
@@ -38,7 +39,8 @@ class BackboneConfig:
     """The network.
 
     Args:
-        name: iresnet18, iresnet34, iresnet50, iresnet100, mobilefacenet, or any timm model.
+        name: iresnet18, iresnet34, iresnet50, iresnet100, mobilefacenet, inception_resnet_v1, sphereface20,
+            sphereface64, face_resnet27, lenets_plus_plus, or any timm model.
         embedding_dim: length of the features, D.
         neck: what turns a timm model's map into features: auto, flatten, pool or linear (see models/neck.py).
         dropout: before the last linear layer.
@@ -70,6 +72,7 @@ class FaceModule(LightningModule):
         seed: of initial rows and dropout; taken from `seed_everything`.
         init_from: file that `python -m lightning_face export` wrote, to begin with its network and with the rows of
             those identities, found by name, that it has class tables for; a run that goes on does not read it again.
+        channels: of the input; taken from the data.
     """
 
     trainer: FaceTrainer
@@ -84,6 +87,7 @@ class FaceModule(LightningModule):
         schedule: Schedule = Schedule(),
         seed: int = 0,
         init_from: str | None = None,
+        channels: int = 3,
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
@@ -95,11 +99,14 @@ class FaceModule(LightningModule):
         fields = asdict(backbone)
         channels_last = fields.pop("channels_last")
         self.backbone_name = backbone.name
-        self.backbone = build_backbone(image_size=image_size, **fields)
+        self.backbone = build_backbone(image_size=image_size, in_channels=channels, **fields)
         if channels_last:
             self.backbone.to(memory_format=torch.channels_last)
         self.objective: Objective
         self.num_replaced = 0
+        self.when_not_finite: Callable[[str], None] = self.stop
+        """Called on every rank with what is not finite; raises, or has the step left out."""
+        self._is_left_out = False
 
     def setup(self, stage: str) -> None:
         """Make the class tables: after the process group exists, before the engine wraps the module."""
@@ -159,7 +166,6 @@ class FaceModule(LightningModule):
             accumulation=self.trainer.accumulate_grad_batches,
             noise_B=batch.noise_B,
         )
-        self._check_finite(loss)
         self.num_replaced += batch.num_replaced
         values = {f"train/{name}": value for name, value in {**loss.terms, **loss.facts}.items()}
         self.log("train/loss", loss.total.detach(), prog_bar=True)
@@ -167,9 +173,13 @@ class FaceModule(LightningModule):
         return loss.total
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Stop before weights or tables move by a gradient that is not finite; every rank stops."""
-        if not self.objective.gradients_are_finite():
-            raise NonFiniteLossError(self._how_to_go_on("the features' gradient is not finite"))
+        """Leave a step out whose loss or gradient is not finite, on all ranks, before weights or tables move."""
+        found = self.objective.what_is_not_finite(held_gradients(self.backbone))
+        self._is_left_out = found is not None
+        if found is not None:
+            self.when_not_finite(f"{found} at step {self.global_step} (epoch {self.trainer.current_epoch})")
+            optimizer.zero_grad()  # what has no gradient does not move
+            self.objective.forget()
 
     def optimizer_step(
         self, epoch: int, batch_idx: int, optimizer: Optimizer, optimizer_closure: Callable[[], Any] | None = None
@@ -181,8 +191,9 @@ class FaceModule(LightningModule):
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         if is_accumulating:
             return
-        self.objective.step(learning_rate)
-        average_batchnorm_statistics(self.backbone)
+        if not self._is_left_out:
+            self.objective.step(learning_rate)
+            average_batchnorm_statistics(self.backbone)
         self.log("train/learning_rate", learning_rate)
         self.trainer.datamodule.mark_trained(epoch, batch_idx // self.trainer.accumulate_grad_batches)
 
@@ -217,7 +228,7 @@ class FaceModule(LightningModule):
         if self.trainer.state.fn != "fit" or self.trainer.ckpt_path is None:
             return
         directory = Path(self.trainer.ckpt_path).parent
-        on_every_rank(reading(directory)(partial(self._load_tables, directory)))
+        self.load_tables(directory)
         # Lightning restores the data after the model: its position is not there yet.
         data = self.trainer.datamodule
         position = data.position.resumed_from(checkpoint[type(data).__qualname__])
@@ -228,6 +239,14 @@ class FaceModule(LightningModule):
             steps_per_epoch=data.order.steps_per_epoch,
             accumulation=self.trainer.accumulate_grad_batches,
         )
+
+    def load_tables(self, checkpoint: Path) -> None:
+        """Load the class tables of a checkpoint; every rank calls.
+
+        Raises:
+            CheckpointError: on every rank, if one cannot read them, or they are not those of this run.
+        """
+        on_every_rank(reading(checkpoint)(partial(self._load_tables, checkpoint)))
 
     def _load_tables(self, checkpoint: Path) -> None:
         description = describe(checkpoint)
@@ -243,19 +262,14 @@ class FaceModule(LightningModule):
             raise ConfigError("the schedule needs the length of the run: set trainer.max_epochs or trainer.max_steps")
         return min(limits)
 
-    def _check_finite(self, loss: LossValue) -> None:
-        """Stop before anything moves; the values are those of all ranks, so every rank stops here."""
-        values = torch.stack([*loss.terms.values(), loss.total.detach()])
-        if bool(torch.isfinite(values).all()):
-            return
-        wrong = {name: float(value) for name, value in loss.terms.items() if not torch.isfinite(value)}
-        raise NonFiniteLossError(
-            self._how_to_go_on(f"the loss is not finite ({wrong or {'total': float(loss.total.detach())}})")
-        )
+    def stop(self, what: str) -> NoReturn:
+        """End the run before anything moves; every rank calls.
 
-    def _how_to_go_on(self, what: str) -> str:
+        Raises:
+            NonFiniteLossError: always.
+        """
         last = next(reversed(list_checkpoints(self.trainer.run_dir)), None)
-        return (
-            f"{what} at step {self.global_step} (epoch {self.trainer.current_epoch}); last good checkpoint:"
-            f" {last or 'none'}; lower the learning rate or the weight of that term, or lengthen the warm-up"
+        raise NonFiniteLossError(
+            f"{what}; last good checkpoint: {last or 'none'}; lower the learning rate or the weight of that term, or"
+            " lengthen the warm-up"
         )

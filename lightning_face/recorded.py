@@ -10,11 +10,15 @@ from lightning_face.errors import CheckpointError, ConfigError
 
 CONFIG_FILE = "config.yaml"
 
+NETWORK_OPTIONS = ("model.backbone", "data.image_size", "data.channels")
+"""Beginnings of the options that say which network it is."""
+
 KEPT_OPTIONS = (
     "model",
     "seed_everything",
     "data.augment",
     "data.image_size",
+    "data.channels",
     "trainer.precision",
     "trainer.gradient_clip",
     "trainer.sync_batchnorm",

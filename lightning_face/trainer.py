@@ -1,6 +1,5 @@
 """Lightning's trainer, with checkpoints that hold the class tables and are whole or absent."""
 
-import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -10,36 +9,23 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import GradientAccumulationScheduler
 from pytorch_lightning.strategies import DDPStrategy
-from torch import Tensor
 
-from lightning_face.checkpoint.directory import (
-    DENSE_FILE,
-    Description,
-    files_under,
-    make_partial,
-    partial_of,
-    publish,
-    seal,
-)
+from lightning_face.checkpoint.contents import Contents, leaving_nothing
+from lightning_face.checkpoint.directory import Description, make_partial
 from lightning_face.checkpoint.failures import writing
-from lightning_face.checkpoint.tables import save_tables
+from lightning_face.checkpoint.saver import Saver
 from lightning_face.data.datamodule import FaceDataModule
-from lightning_face.data.manifest import IDENTITIES_FILE
-from lightning_face.distributed.agreement import any_rank, gather_objects, on_every_rank, on_rank_zero
+from lightning_face.distributed.agreement import any_rank, on_rank_zero
 from lightning_face.distributed.step_agreement import StepAgreement
 from lightning_face.engines.choice import check_engine_serves, engine_of, held_weights, make_strategy
 from lightning_face.engines.dense import DensePart
 from lightning_face.errors import ConfigError, NonFiniteLossError
+from lightning_face.finite import are_finite
 from lightning_face.launcher import watch_local_ranks
 from lightning_face.objectives.objective import Objective
 
 _MIXED = ("bf16", "bf16-mixed")
 """Lightning's names for autocast to bfloat16."""
-
-
-def _is_finite(tensor: Tensor) -> bool:
-    """Whether all numbers are finite, without a temporary of the size of a table: the extremes tell."""
-    return not tensor.is_floating_point() or not tensor.numel() or bool(torch.stack(tensor.aminmax()).isfinite().all())
 
 
 def _nothing() -> None:
@@ -91,6 +77,7 @@ class FaceTrainer(Trainer):
         super().__init__(*args, **kwargs)
         self._checkpoint_connector: DensePart = DensePart(self)
         self.saved_options: dict[str, Any] = {}
+        self.saver = Saver()
         # Options may come as objects, too.
         if self.precision not in ("32-true", "bf16-mixed"):
             raise ConfigError(f"trainer.precision must be 32-true or bf16-mixed, got {self.precision} from a plugin")
@@ -127,7 +114,7 @@ class FaceTrainer(Trainer):
     def _check_finite_weights(self, checkpoint: Path) -> None:
         """Never replace a good checkpoint by a broken one; where a rank finds something, all stop here."""
         tensors = [*held_weights(self.lightning_module), *self._objective.state().values()]
-        if any_rank(not all(_is_finite(tensor) for tensor in tensors)):
+        if any_rank(not all(are_finite(tensor) for tensor in tensors)):
             raise NonFiniteLossError(
                 f"weights are not finite at step {self.global_step}, {checkpoint.name} is not saved; the checkpoint"
                 " before is good; lower the learning rate, or lengthen the warm-up"
@@ -141,51 +128,51 @@ class FaceTrainer(Trainer):
     def save_checkpoint(
         self, filepath: str | Path, weights_only: bool | None = None, storage_options: Any | None = None
     ) -> None:
-        """Write a checkpoint directory; all ranks call it, between two optimizer steps.
+        """Write a checkpoint directory; all ranks call it, between two optimizer steps. See `begin_saving`.
 
         Args:
             filepath: the directory, a sibling of the run's other checkpoints.
             weights_only: as in Lightning.
-            storage_options: as in Lightning.
+            storage_options: none are known.
+        """
+        self.begin_saving(Path(filepath), weights_only=bool(weights_only))
+        self.saver.finish()
+
+    def begin_saving(
+        self, final: Path, published: Callable[[], object] = _nothing, *, weights_only: bool = False
+    ) -> None:
+        """Begin to write a checkpoint directory; all ranks call it, between two optimizer steps.
+
+        What follows does not change what is written. One is written at a time: a former one is waited for.
+
+        Args:
+            final: the directory, a sibling of the run's other checkpoints.
+            published: called on rank 0, by a thread, once it has its name.
+            weights_only: as in Lightning.
 
         Raises:
-            CheckpointError: on every rank, if one cannot write; the checkpoint before stays as it is.
+            CheckpointError: on every rank, if one cannot write; the checkpoint before stays as it is. Or it is raised
+                by `saver.finish`.
             NonFiniteLossError: on every rank, if weights are not finite.
         """
-        final = Path(filepath)
         self._check_finite_weights(final)
-        try:
+        self.saver.finish()
+        with leaving_nothing(final):
             on_rank_zero(writing(final)(partial(make_partial, final)))
-            self._checkpoint_connector.save(final, bool(weights_only), storage_options)
-            own_files = on_every_rank(writing(final)(partial(self._save_own_files, partial_of(final))))
-            files = {name: file for of_rank in gather_objects(own_files) for name, file in of_rank.items()}
-            on_rank_zero(writing(final)(partial(publish, final, self._description(files))))
-        except Exception:
-            if self.is_global_zero:
-                # A disk that is full should not stay so.
-                shutil.rmtree(partial_of(final), ignore_errors=True)
-            raise
+            dense = self._checkpoint_connector.dump(final, weights_only)
+            self.saver.start(final, self._contents(dense), published)
 
-    def _description(self, files: dict[str, dict[str, int | str]]) -> Description:
-        return Description(
+    def _contents(self, dense: dict[str, Any] | None) -> Contents:
+        held, tables = self._objective.held(), self._objective.state()
+        own = tables if self.is_global_zero else {name: tables[name] for name in held}
+        described = Description(
             step=self.global_step,
             position=self.datamodule.position.state(),
             tables=self._objective.shapes(),
             options=self.saved_options,
             engine=self.engine,
             num_ranks=self.world_size,
-            files=files,
+            files={},
         )
-
-    def _save_own_files(self, folder: Path) -> dict[str, dict[str, int | str]]:
-        """Write this rank's rows; describe all files that this rank has written."""
-        held, tables = self._objective.held(), self._objective.state()
-        own = tables if self.is_global_zero else {name: tables[name] for name in held}
-        names = save_tables(folder, self.global_rank, own, held) if own else []
-        if self.is_global_zero:
-            # One file, or DeepSpeed's folder of files from all ranks, which are written by now.
-            names += files_under(folder, DENSE_FILE)
-            # Whose rows they are: the dataset may be gone when they are exported.
-            shutil.copyfile(self.datamodule.identities_file, folder / IDENTITIES_FILE)
-            names.append(IDENTITIES_FILE)
-        return {name: seal(folder / name) for name in names}
+        of_rank_zero = {} if dense is None or not self.is_global_zero else {"dense": dense}
+        return Contents({"tables": own, **of_rank_zero}, held, self.datamodule.identities_file, described)

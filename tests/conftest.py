@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_prep.folder import make_folder
-from data_prep.parts import Job
-from data_prep.recipe import Recipe
+from data_prep.passes.parts import Job
+from data_prep.passes.recipe import Recipe
+from data_prep.sources.folder import make_folder
 
 TINY_COUNTS = [40, 24, 20, 16, 14, 12, 11, 10, 9, 8, 7, 6, 5, 5, 4, 3, 3, 2, 2, 1]
 """Images of each identity: 202 images of 20 identities, one of them with a single image."""

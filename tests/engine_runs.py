@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from lightning_face.callbacks.checkpointing import Checkpointing
+from lightning_face.callbacks.non_finite import Action, NonFinite
 from lightning_face.checkpoint.directory import DENSE_FILE, checkpoints_of, name_of
 from lightning_face.data.datamodule import FaceDataModule
 from lightning_face.distributed.world import world_size
@@ -31,12 +32,28 @@ RESUMED_AT = 2
 
 
 class Run(NamedTuple):
-    """How to train; `resume` is the step to go on from."""
+    """How to train; `resume` is the step to go on from, and at `broken` steps a sample is not a number."""
 
     objective: ObjectiveConfig
     engine: str = "ddp"
     precision: str = "32-true"
     resume: int | None = None
+    backbone: BackboneConfig = BackboneConfig("test_convnext", embedding_dim=16, neck="linear")
+    broken: tuple[int, ...] = ()
+    action: Action = "stop"
+    at_most: int = 10
+
+
+class Break(Callback):
+    """Breaks the last sample of some steps, on the rank that has it."""
+
+    def __init__(self, steps: tuple[int, ...]) -> None:
+        self.steps = steps
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        is_last = trainer.global_rank == trainer.world_size - 1 and batch_idx % ACCUMULATION == ACCUMULATION - 1
+        if is_last and trainer.global_step in self.steps:
+            batch[1][-1] = float("nan")
 
 
 class Watch(Callback):
@@ -47,10 +64,22 @@ class Watch(Callback):
         self.norms: list[float] = []
         self.losses: list[float] = []
         self.features: set[torch.dtype] = set()
+        self.rates: list[float] = []
+        self.states: dict[int, dict[str, dict[str, Tensor]]] = {}
+        """Everything that moves, as it is when a step begins."""
 
     def on_train_start(self, trainer: Any, pl_module: FaceModule) -> None:
         self.start = all_numbers(pl_module)
         pl_module.backbone.register_forward_hook(lambda *call: self.features.add(call[-1].dtype))
+
+    def on_train_batch_start(self, trainer: Any, pl_module: FaceModule, batch: Any, batch_idx: int) -> None:
+        if batch_idx % ACCUMULATION == 0 and not isinstance(trainer.strategy, ZeroStrategy):
+            moments = trainer.strategy.optimizer_state(trainer.optimizers[0])["state"]
+            named = {f"{number} {name}": value for number, of in moments.items() for name, value in of.items()}
+            self.states[trainer.global_step] = all_numbers(pl_module) | {
+                "optimizer": {name: value.clone() for name, value in named.items() if torch.is_tensor(value)}
+            }
+            self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
 
     def on_before_optimizer_step(self, trainer: Any, pl_module: FaceModule, optimizer: Any) -> None:
         """Norm of the whole gradient before it is clipped; DeepSpeed keeps it to itself."""
@@ -77,12 +106,14 @@ def make_data(dataset: Path) -> FaceDataModule:
     return FaceDataModule(str(dataset), global_batch_size=GLOBAL_BATCH, image_size=32, num_workers=0, seed=3)
 
 
-def make_module(data: FaceDataModule, objective: ObjectiveConfig) -> FaceModule:
+def make_module(
+    data: FaceDataModule, objective: ObjectiveConfig, backbone: BackboneConfig = Run._field_defaults["backbone"]
+) -> FaceModule:
     torch.manual_seed(11)
     module = FaceModule(
         data.num_classes,
         image_size=32,
-        backbone=BackboneConfig("test_convnext", embedding_dim=16, neck="linear"),
+        backbone=backbone,
         objective=objective,
         optimizer=partial(torch.optim.SGD, lr=LEARNING_RATE, momentum=0.9, weight_decay=5e-4),
         schedule=SCHEDULE,
@@ -97,7 +128,7 @@ def make_module(data: FaceDataModule, objective: ObjectiveConfig) -> FaceModule:
 
 def _fit(dataset: Path, run_dir: Path, run: Run) -> dict[str, Any]:
     data = make_data(dataset)
-    module = make_module(data, run.objective)
+    module = make_module(data, run.objective, run.backbone)
     watch = Watch()
     trainer = FaceTrainer(
         accelerator="cpu",
@@ -108,7 +139,12 @@ def _fit(dataset: Path, run_dir: Path, run: Run) -> dict[str, Any]:
         max_steps=NUM_STEPS,
         accumulate_grad_batches=ACCUMULATION,
         gradient_clip_val=CLIP_NORM,
-        callbacks=[watch, Checkpointing(every_n_steps=RESUMED_AT, keep=9)],
+        callbacks=[
+            watch,
+            Checkpointing(every_n_steps=RESUMED_AT, keep=9),
+            NonFinite(run.action, run.at_most),
+            Break(run.broken),
+        ],
         default_root_dir=run_dir,
         logger=False,
         enable_checkpointing=False,
@@ -127,6 +163,8 @@ def _fit(dataset: Path, run_dir: Path, run: Run) -> dict[str, Any]:
         "start": watch.start,
         "norms": watch.norms,
         "losses": watch.losses,
+        "rates": watch.rates,
+        "states": watch.states,
         "features": watch.features,
         "weights": {held.dtype for held in held_weights(module.backbone)},
         "held": numbers_held(trainer, module),

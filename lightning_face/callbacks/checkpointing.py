@@ -1,6 +1,8 @@
 """When checkpoints are taken, and which are kept."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,8 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from lightning_face.callbacks.verification import MONITORED
 from lightning_face.checkpoint.directory import checkpoints_of, name_of, point, prune
 from lightning_face.checkpoint.failures import writing
-from lightning_face.distributed.agreement import on_rank_zero
-from lightning_face.errors import ConfigError
+from lightning_face.distributed.agreement import any_rank, on_rank_zero
+from lightning_face.errors import CheckpointError, ConfigError
 from lightning_face.module import FaceModule
 from lightning_face.trainer import FaceTrainer
 
@@ -21,12 +23,13 @@ class Checkpointing(Callback):
     """Saves every so many steps and minutes, at the end, and where verification is best.
 
     A checkpoint is taken only between two optimizer steps, and after the validation that is due there: what is
-    decided at the end of a batch is done before the next one, or at the end of the epoch.
+    decided at the end of a batch is done before the next one, or at the end of the epoch. It is copied there, and
+    written while training goes on.
 
     Args:
         every_n_steps: optimizer steps between checkpoints.
         every_n_minutes: minutes between checkpoints, whichever comes first; 0 for none. Looked at every 20 steps.
-        keep: newest checkpoints to keep, besides the best.
+        keep: newest checkpoints to keep, besides the best and the newest at a multiple of `every_n_steps`.
     """
 
     CLOCK_EVERY_N_STEPS = 20
@@ -45,6 +48,7 @@ class Checkpointing(Callback):
         self._stepped_at = -1
         self._saved_at = time.monotonic()
         self._best_is_due = False
+        self._num_failed = 0
 
     def state_dict(self) -> dict[str, Any]:
         """The best value so far, so that a resumed run goes on comparing."""
@@ -62,15 +66,30 @@ class Checkpointing(Callback):
     def on_train_batch_start(self, trainer: FaceTrainer, pl_module: FaceModule, batch: Any, batch_idx: int) -> None:
         """Save what is due after the batch before, whose validation is over now."""
         if batch_idx % trainer.accumulate_grad_batches == 0:
-            self._save_if_due(trainer, at_the_end=False)
+            with self._tolerance(trainer):
+                if trainer.saver.is_under_way and not any_rank(not trainer.saver.has_ended):
+                    trainer.saver.finish()
+            with self._tolerance(trainer):
+                self._save_if_due(trainer, at_the_end=False)
 
     def on_train_epoch_end(self, trainer: FaceTrainer, pl_module: FaceModule) -> None:
         """As between batches."""
-        self._save_if_due(trainer, at_the_end=False)
+        with self._tolerance(trainer):
+            self._save_if_due(trainer, at_the_end=False)
 
     def on_train_end(self, trainer: FaceTrainer, pl_module: FaceModule) -> None:
-        """Save the final weights."""
+        """Save the final weights, and wait until they are written."""
+        with self._tolerance(trainer):
+            trainer.saver.finish()
         self._save_if_due(trainer, at_the_end=True)
+        trainer.saver.finish()
+
+    def on_exception(self, trainer: FaceTrainer, pl_module: FaceModule, exception: BaseException) -> None:
+        """Have the checkpoint under way finished, whatever ends the training; the error to report is that one."""
+        try:
+            trainer.saver.finish()
+        except Exception as error:
+            rank_zero_warn(f"{error}")
 
     def on_validation_end(self, trainer: FaceTrainer, pl_module: FaceModule) -> None:
         """Note whether these are the best weights so far."""
@@ -80,10 +99,27 @@ class Checkpointing(Callback):
             self._best_is_due = True
 
     def save_now(self, trainer: FaceTrainer) -> Path:
-        """Save between two steps, unless this step is saved already; where it is saved."""
+        """Save between two steps, unless this step is saved already; where it is saved, once it is."""
+        with self._tolerance(trainer):
+            trainer.saver.finish()
         if trainer.global_step != self._saved_step:
             self._save(trainer, trainer.global_step)
+        trainer.saver.finish()
         return checkpoints_of(trainer.run_dir) / name_of(trainer.global_step)
+
+    @contextmanager
+    def _tolerance(self, trainer: FaceTrainer) -> Iterator[None]:
+        """A save that fails stops no run, as long as another may follow; all ranks know of it."""
+        try:
+            yield
+        except CheckpointError as error:
+            if trainer.engine.startswith("deepspeed"):
+                raise  # other ranks may be waiting for this one
+            self._num_failed += 1
+            self._saved_step, self._best_is_due = -1, False
+            rank_zero_warn(
+                f"{error}; training goes on, {self._num_failed} saves have failed, the next due one tries again"
+            )
 
     def _save_if_due(self, trainer: FaceTrainer, *, at_the_end: bool) -> None:
         step = trainer.global_step
@@ -102,17 +138,23 @@ class Checkpointing(Callback):
         return bool(trainer.strategy.broadcast(over))
 
     def _point_best(self, trainer: FaceTrainer, step: int) -> None:
-        folder = checkpoints_of(trainer.run_dir)
+        """A validation has come after the checkpoint of this step."""
         if self._best_is_due:
-            best = folder / name_of(step)
-            on_rank_zero(writing(folder)(partial(point, folder / "best", best)))
+            trainer.saver.finish()
+            folder = checkpoints_of(trainer.run_dir)
+            on_rank_zero(writing(folder)(partial(point, folder / "best", folder / name_of(step))))
         self._best_is_due = False
 
     def _save(self, trainer: FaceTrainer, step: int) -> None:
-        folder = checkpoints_of(trainer.run_dir)
-        trainer.save_checkpoint(folder / name_of(step))
-        self._point_best(trainer, step)
-        for left in prune(folder, self.keep) if trainer.is_global_zero else []:
-            rank_zero_warn(f"an old checkpoint cannot be removed now: {left}; the next save tries again")
+        final = checkpoints_of(trainer.run_dir) / name_of(step)
+        trainer.begin_saving(final, partial(self._tidy, final, is_best=self._best_is_due))
+        self._best_is_due = False
         self._saved_step, self._saved_at = step, time.monotonic()
-        rank_zero_info(f"saved {folder / name_of(step)}")
+
+    def _tidy(self, final: Path, *, is_best: bool) -> None:
+        """Once a checkpoint is published: on rank 0, in the thread that has written it."""
+        if is_best:
+            point(final.parent / "best", final)
+        for left in prune(final.parent, self.keep, self.every_n_steps):
+            rank_zero_warn(f"an old checkpoint cannot be removed now: {left}; the next save tries again")
+        rank_zero_info(f"saved {final}")

@@ -31,7 +31,7 @@ def summary_table(trainer: FaceTrainer, pl_module: FaceModule) -> Table:
         f" {len(data.faces.shards.manifest.shards)} shards in {data.faces.shards.source}",
         "verification": ", ".join(data.verification) or "none",
         "model": f"{pl_module.backbone_name}, {parameters:,} parameters, {backbone.embedding_dim}-D,"
-        f" {data.image_size}x{data.image_size}",
+        f" {data.image_size}x{data.image_size}{' grey' if data.channels == 1 else ''}",
         "objective": _objective_line(pl_module),
         "class tables": _tables_line(pl_module.objective),
         "ranks": f"{world} x {trainer.strategy.root_device.type}, {type(trainer.strategy).__name__},"

@@ -64,13 +64,18 @@ def best_intact(run_dir: Path, *, every_byte: bool = True) -> Path | None:
     return last_intact(run_dir, every_byte=every_byte)
 
 
-def last_intact(run_dir: Path, *, every_byte: bool = True) -> Path | None:
+def last_intact(run_dir: Path, *, every_byte: bool = True, every_n_steps: int = 1) -> Path | None:
     """The newest checkpoint that is whole; damaged ones are passed over with a warning. None if there are none.
+
+    Args:
+        run_dir: of the run.
+        every_byte: see `check_intact`.
+        every_n_steps: only those of multiples of so many steps count.
 
     Raises:
         CheckpointError: there are some, and none is whole: starting anew would overwrite the run.
     """
-    checkpoints = list_checkpoints(run_dir)
+    checkpoints = list_checkpoints(run_dir, every_n_steps)
     for checkpoint in reversed(checkpoints):
         try:
             check_intact(checkpoint, every_byte=every_byte)

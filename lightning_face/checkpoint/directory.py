@@ -53,14 +53,21 @@ def checkpoints_of(run_dir: Path) -> Path:
     return run_dir / "checkpoints"
 
 
-def list_checkpoints(run_dir: Path) -> list[Path]:
-    """A run's checkpoints by rising step, whole or not."""
-    return sorted(checkpoints_of(run_dir).glob("step-*"))
+def list_checkpoints(run_dir: Path, every_n_steps: int = 1) -> list[Path]:
+    """A run's checkpoints by rising step, whole or not; those of multiples of so many steps."""
+    checkpoints = sorted(checkpoints_of(run_dir).glob("step-*"))
+    return [checkpoint for checkpoint in checkpoints if _is_regular(checkpoint, every_n_steps)]
 
 
 def name_of(step: int) -> str:
     """Directory name of a checkpoint; names sort by step."""
     return f"step-{step:08d}"
+
+
+def _is_regular(checkpoint: Path, every_n_steps: int) -> bool:
+    """Whether it was due by its step."""
+    step = checkpoint.name.removeprefix("step-")
+    return every_n_steps == 1 or (step.isdigit() and int(step) % every_n_steps == 0)
 
 
 def seal(path: Path) -> dict[str, int | str]:
@@ -162,10 +169,12 @@ def _is_inside(name: str) -> bool:
     return not path.is_absolute() and ".." not in path.parts
 
 
-def prune(folder: Path, keep: int) -> list[str]:
-    """Remove all but the newest `keep` checkpoints; what `last` and `best` point to stays.
+def prune(folder: Path, keep: int, every_n_steps: int = 1) -> list[str]:
+    """Remove all but the newest `keep` checkpoints.
 
-    Those after `last` are damaged ones that were passed over: they count as nothing, until the run comes there again.
+    What `last` and `best` point to stays, and so does the newest at a multiple of `every_n_steps`, which a run may go
+    back to. Those after `last` are damaged ones that were passed over: they count as nothing, until the run comes there
+    again.
 
     Returns:
         What could not be removed, with the reason: on network file systems, say, files that another process has open.
@@ -173,6 +182,8 @@ def prune(folder: Path, keep: int) -> list[str]:
     kept = {(folder / link).resolve() for link in ("last", "best")}
     last = (folder / "last").resolve()
     reached = [checkpoint for checkpoint in sorted(folder.glob("step-*")) if checkpoint.name <= last.name]
+    regular = [checkpoint for checkpoint in reached if _is_regular(checkpoint, every_n_steps)]
+    kept |= {checkpoint.resolve() for checkpoint in regular[-1:]}
     left: list[str] = []
     for checkpoint in reached[:-keep]:
         if checkpoint.resolve() not in kept:

@@ -124,8 +124,8 @@ class Exported:
         if wrong := differences(weights, own):
             few = "; ".join(wrong[:3]) + (f"; and {len(wrong) - 3} more" if len(wrong) > 3 else "")
             raise CheckpointError(
-                f"{self.path} holds another network ({self.origin.backbone}): {few}; use the same model.backbone and"
-                " data.image_size"
+                f"{self.path} holds another network ({self.origin.backbone}): {few}; use the same model.backbone,"
+                " data.image_size and data.channels"
             )
         backbone.load_state_dict({name.removeprefix(BACKBONE): self._file.tensor(name) for name in weights})
 
@@ -138,7 +138,7 @@ class Exported:
 def load_backbone(path: str | Path) -> Backbone:
     """The exported network, ready to embed: on the CPU, in evaluation mode.
 
-    Its input is (B, 3, image_size, image_size) float in [-1, 1], see `lightning_face.data.augment.normalise`.
+    Its input is (B, in_channels, image_size, image_size) float in [-1, 1], see `lightning_face.data.augment.normalise`.
 
     Raises:
         CheckpointError: the file is none that `export` wrote.

@@ -87,6 +87,7 @@ def _origin(checkpoint: Path, description: Description, identities: str) -> Orig
     try:
         backbone = {name: description.options[f"model.backbone.{name}"] for name in ("name", "embedding_dim", "neck")}
         backbone["image_size"] = description.options["data.image_size"]
+        backbone["in_channels"] = description.options["data.channels"]
     except KeyError as error:
         raise CheckpointError(
             f"{checkpoint} does not say which network it holds ({error} is missing): it was not saved by"

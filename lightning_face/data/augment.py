@@ -75,10 +75,10 @@ def normalise(images_BHWC: Tensor, image_size: int) -> Tensor:
     """Bytes to network input: (x - 127.5) / 128 (Wen et al., ECCV 2016, section 4.1), scaled to `image_size`.
 
     Args:
-        images_BHWC: uint8 RGB.
+        images_BHWC: uint8 RGB or grey.
 
     Returns:
-        (B, 3, image_size, image_size) float32, channels last in memory.
+        (B, C, image_size, image_size) float32, channels last in memory.
     """
     images = images_BHWC.permute(0, 3, 1, 2).to(torch.float32)
     if images.shape[-1] != image_size:

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from lightning_face import signals
 from lightning_face.data.augment import AugmentConfig, augment, normalise
 from lightning_face.data.cache import CacheConfig
+from lightning_face.data.decode import COLORS
 from lightning_face.data.faces import FaceBatch, Faces
 from lightning_face.data.identity_order import IdentityOrder
 from lightning_face.data.manifest import IDENTITIES_FILE, PAIRS_FILE
@@ -44,6 +45,7 @@ class FaceDataModule(LightningDataModule):
         predict: folder or URL of the dataset that `predict` embeds; default: the training dataset.
         global_batch_size: samples per optimizer step over all ranks and micro-batches.
         image_size: side of the network's input, pixels; images are scaled to it on the device.
+        channels: of the network's input: 3 for RGB, 1 for grey.
         num_workers: processes that read and decode, per rank; 0 reads in the main process.
         verification_batch_size: images per rank and step when embedding.
         lanes: the order takes equally many samples of each of these parts of the data; at least the number of nodes.
@@ -71,6 +73,7 @@ class FaceDataModule(LightningDataModule):
         predict: str | None = None,
         global_batch_size: int = 256,
         image_size: int = 112,
+        channels: int = 3,
         num_workers: int = 2,
         verification_batch_size: int = 128,
         lanes: int = 64,
@@ -88,18 +91,20 @@ class FaceDataModule(LightningDataModule):
                 "data.image_size and data.verification_batch_size must be above 0 and data.num_workers not negative,"
                 f" got {image_size}, {verification_batch_size} and {num_workers}"
             )
+        _check_channels(channels, augment)
         self.image_size = image_size
+        self.channels = channels
         self.num_workers = num_workers
         self.verification_batch_size = verification_batch_size
         self.augment = augment
-        self.faces = Faces(open_dataset(train, cache), seed, replace_damaged=True)
+        self.faces = Faces(open_dataset(train, cache), seed, channels=channels, replace_damaged=True)
         # Every image of these counts.
         self.verification = {
-            name: Faces(open_dataset(source, cache, PAIRS_FILE), seed, replace_damaged=False)
+            name: Faces(open_dataset(source, cache, PAIRS_FILE), seed, channels=channels, replace_damaged=False)
             for name, source in (verification or {}).items()
         }
         shards = open_dataset(predict, cache) if predict else self.faces.shards
-        self.predict = Faces(shards, seed, replace_damaged=False)
+        self.predict = Faces(shards, seed, channels=channels, replace_damaged=False)
         self.order: Order
         of_people = (self.faces.shards.index["label"], self.num_classes, global_batch_size, seed)
         if mine_every_n_steps is not None:
@@ -267,4 +272,14 @@ class FaceDataModule(LightningDataModule):
             persistent_workers=keep_workers and self.num_workers > 0,
             worker_init_fn=signals.shield_worker,
             pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
+        )
+
+
+def _check_channels(channels: int, augment: AugmentConfig) -> None:
+    if channels not in COLORS:
+        raise ConfigError(f"data.channels must be 3 for RGB or 1 for grey, got {channels}")
+    if channels == 1 and augment.saturation > 0:
+        raise ConfigError(
+            f"data.augment.saturation has no effect on grey images, got {augment.saturation} with data.channels 1:"
+            " leave it out"
         )

@@ -8,6 +8,9 @@ from torch.nn import functional as F
 
 from lightning_face.data.manifest import MAX_PIXELS
 
+COLORS = {1: "GRAY", 3: "RGB"}
+"""What images are decoded as, by their number of channels; libjpeg turns one into the other."""
+
 
 def stored_size(jpeg: bytes) -> int:
     """Longer side of an encoded image, pixels.
@@ -19,17 +22,22 @@ def stored_size(jpeg: bytes) -> int:
 
 
 def decode_into(image_HWC: NDArray[np.uint8], jpeg: bytes) -> None:
-    """Decode a JPEG as RGB into a square of the batch; an image of another size is scaled to it.
+    """Decode a JPEG into a square of the batch; an image of another size is scaled to it.
+
+    Args:
+        image_HWC: the square, of as many channels as `COLORS` has names for.
+        jpeg: in colours or grey.
 
     Raises:
         ValueError: no JPEG, one that claims more than `MAX_PIXELS`, or a damaged one: libjpeg would fill what is
             missing with grey.
     """
+    colors = COLORS[image_HWC.shape[2]]
     try:
-        decoded = simplejpeg.decode_jpeg(jpeg, colorspace="RGB", strict=True, buffer=image_HWC)
+        decoded = simplejpeg.decode_jpeg(jpeg, colorspace=colors, strict=True, buffer=image_HWC)
     except ValueError:  # larger than the square, or damaged
         _shape(jpeg)  # refuses what would fill the memory
-        decoded = simplejpeg.decode_jpeg(jpeg, colorspace="RGB", strict=True)
+        decoded = simplejpeg.decode_jpeg(jpeg, colorspace=colors, strict=True)
     if decoded.shape != image_HWC.shape:
         image_HWC[:] = _scaled(decoded, image_HWC.shape[0])
 

@@ -34,7 +34,7 @@ class FaceBatch(NamedTuple):
     """One micro-batch of one rank.
 
     Args:
-        images_BHWC: uint8 RGB.
+        images_BHWC: uint8 RGB or grey.
         labels_B: int64.
         sample_ids_B: int64, as asked for.
         draws_BK: float32 uniform numbers in [0, 1) that decide the augmentation.
@@ -70,15 +70,17 @@ class Faces(Dataset[FaceBatch]):
     Args:
         shards: where the images are.
         seed: of the augmentation, and of the losses' noise.
+        channels: 3 for RGB, 1 for grey.
         replace_damaged: whether an image that cannot be decoded is replaced; it is an error otherwise, since another
             person's face in its place would falsify a figure.
     """
 
     MAX_DAMAGED_IN_A_ROW = 100
 
-    def __init__(self, shards: Shards, seed: int, *, replace_damaged: bool) -> None:
+    def __init__(self, shards: Shards, seed: int, *, channels: int = 3, replace_damaged: bool) -> None:
         self.shards = shards
         self.seed = seed
+        self.channels = channels
         self.replace_damaged = replace_damaged
         self.size = self._first_stored_size()
 
@@ -109,7 +111,7 @@ class Faces(Dataset[FaceBatch]):
         )
 
     def _empty_images(self, num_images: int) -> Tensor:
-        images = torch.empty((num_images, self.size, self.size, 3), dtype=torch.uint8)
+        images = torch.empty((num_images, self.size, self.size, self.channels), dtype=torch.uint8)
         # A worker's batch would be copied there when it is sent.
         return images if get_worker_info() is None else images.share_memory_()
 

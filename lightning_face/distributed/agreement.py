@@ -11,13 +11,23 @@ from lightning_face.errors import ConfigError, FaceError
 Result = TypeVar("Result")
 
 
-def gather_objects(value: Any) -> list[Any]:
-    """What each rank gives, in rank order; small and picklable."""
+def gather_objects(value: Any, group: Any = None) -> list[Any]:
+    """What each rank gives, in rank order; small and picklable.
+
+    Args:
+        value: of this rank.
+        group: of all ranks, see `group_for_a_thread`; here and below: where a thread calls beside the main one.
+    """
     if world_size() == 1:
         return [value]
     everywhere: list[Any] = [None] * world_size()
-    dist.all_gather_object(everywhere, value)
+    dist.all_gather_object(everywhere, value, group)
     return everywhere
+
+
+def group_for_a_thread() -> Any:
+    """A gloo group of all ranks, so that what threads exchange never meets the collectives of training; all call."""
+    return dist.new_group(backend="gloo") if world_size() > 1 else None
 
 
 def any_rank(condition: bool) -> bool:
@@ -25,11 +35,12 @@ def any_rank(condition: bool) -> bool:
     return any(gather_objects(condition))
 
 
-def on_every_rank(work: Callable[[], Result]) -> Result:
+def on_every_rank(work: Callable[[], Result], group: Any = None) -> Result:
     """Do what may fail on one rank alone, such as writing a file; every rank calls, and all fail where one does.
 
     Args:
         work: without collectives: a rank that fails would leave the others in them.
+        group: see `gather_objects`.
 
     Returns:
         What `work` returns on this rank.
@@ -43,7 +54,7 @@ def on_every_rank(work: Callable[[], Result]) -> Result:
         result = work()
     except Exception as error:
         own = error
-    failures = gather_objects(own if own is None or isinstance(own, FaceError) else RuntimeError(repr(own)))
+    failures = gather_objects(own if own is None or isinstance(own, FaceError) else RuntimeError(repr(own)), group)
     if own is not None and not isinstance(own, FaceError):
         raise own
     for failed, failure in enumerate(failures):
@@ -52,9 +63,9 @@ def on_every_rank(work: Callable[[], Result]) -> Result:
     return result
 
 
-def on_rank_zero(work: Callable[[], object]) -> None:
+def on_rank_zero(work: Callable[[], object], group: Any = None) -> None:
     """Have rank 0 do something; see `on_every_rank`. No rank goes on before it is done."""
-    on_every_rank(lambda: work() if rank() == 0 else None)
+    on_every_rank(lambda: work() if rank() == 0 else None, group)
 
 
 def check_same_on_all_ranks(facts: dict[str, str]) -> None:

@@ -37,16 +37,20 @@ class GlobalBatch:
         """The same samples with features of length one; what is gathered for one of the two serves both."""
         return _UnitBatch(unit_vectors(self.features_BD), self.labels_B, self)
 
-    @cached_property
+    @property
     def features_GD(self) -> Tensor:
         """Features of all ranks, in rank order; their gradients return by one reduce-scatter."""
-        with torch.enable_grad():  # whoever asks first
-            return gather_rows(self.features_BD)
+        return self._gathered[0]
 
     @cached_property
     def labels_G(self) -> Tensor:
-        """Labels of all ranks, in rank order."""
-        return all_gather_rows(self.labels_B)
+        """Labels of all ranks, in rank order: those that came with the features, or alone where nobody needs these."""
+        return self._gathered[1] if "_gathered" in vars(self) else all_gather_rows(self.labels_B)
+
+    @cached_property
+    def _gathered(self) -> tuple[Tensor, Tensor]:
+        with torch.enable_grad():  # whoever asks first
+            return gather_rows(self.features_BD, self.labels_B)
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,13 @@ def all_gather_rows(rows: Tensor) -> Tensor:
     return gathered
 
 
+def _scattered_sum(rows: Tensor) -> Tensor:
+    """Sum over ranks of (W * B, ...); each rank receives its B rows."""
+    own = rows.new_empty((rows.shape[0] // world_size(), *rows.shape[1:]))
+    _reduce_scatter(own, rows.contiguous())
+    return own
+
+
 class _AllReduceSum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, tensor: Tensor) -> Tensor:
@@ -60,14 +67,18 @@ class _AllReduceSum(torch.autograd.Function):
 
 class _GatherRows(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, rows: Tensor) -> Tensor:
-        return all_gather_rows(rows)
+    def forward(ctx: Any, rows: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        own = [tensor.contiguous().flatten().view(torch.uint8) for tensor in (rows, labels)]
+        bytes_WN = all_gather_rows(torch.cat(own).unsqueeze(0))
+        rows_WN, labels_WN = bytes_WN.split([len(part) for part in own], dim=1)
+        gathered = rows_WN.contiguous().view(rows.dtype).view(-1, *rows.shape[1:])
+        gathered_labels = labels_WN.contiguous().view(labels.dtype).view(-1)
+        ctx.mark_non_differentiable(gathered_labels)
+        return gathered, gathered_labels
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        own = gradient.new_empty((gradient.shape[0] // world_size(), *gradient.shape[1:]))
-        _reduce_scatter(own, gradient.contiguous())
-        return own
+    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, None]:
+        return _scattered_sum(gradient), None
 
 
 class _ScaleGradient(torch.autograd.Function):
@@ -86,9 +97,12 @@ def all_reduce_sum(tensor: Tensor) -> Tensor:
     return tensor if world_size() == 1 else _AllReduceSum.apply(tensor)
 
 
-def gather_rows(rows: Tensor) -> Tensor:
-    """As `all_gather_rows`; each rank's rows receive the sum of all ranks' gradients, by one reduce-scatter."""
-    return rows if world_size() == 1 else _GatherRows.apply(rows)
+def gather_rows(rows: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """As `all_gather_rows`, of rows and their labels together; rows receive all ranks' gradients by a reduce-scatter.
+
+    Where a batch is small a second exchange would cost as much as the first.
+    """
+    return (rows, labels) if world_size() == 1 else _GatherRows.apply(rows, labels)
 
 
 def scale_gradient(tensor: Tensor, factor: float) -> Tensor:

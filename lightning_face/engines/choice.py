@@ -95,6 +95,12 @@ def whole_weights(checkpoint: Path, description: Description) -> dict[str, Tenso
     return weights
 
 
+def held_gradients(module: nn.Module) -> list[Tensor]:
+    """Gradients of what this rank holds of a module's parameters; ZeRO keeps its own to itself."""
+    gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
+    return [gradient.to_local() if isinstance(gradient, DTensor) else gradient for gradient in gradients]
+
+
 def held_weights(module: nn.Module) -> list[Tensor]:
     """What this rank holds of a module's parameters and buffers, under any engine."""
     tensors = [*module.parameters(), *module.buffers()]

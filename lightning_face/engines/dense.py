@@ -5,9 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from pytorch_lightning import Trainer
-from pytorch_lightning.plugins import TorchCheckpointIO
 from pytorch_lightning.trainer.connectors.checkpoint_connector import _CheckpointConnector
 from pytorch_lightning.utilities.rank_zero import rank_zero_info
 
@@ -19,15 +17,6 @@ from lightning_face.engines.choice import engine_of
 from lightning_face.errors import CheckpointError
 
 
-class DenseFile(TorchCheckpointIO):
-    """`dense.ckpt`, written where it belongs: Lightning makes it in memory first, and then in $TMPDIR, often small."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """See Lightning."""
-        with Path(path).open("wb") as file:  # by its name, torch would say of a full disk no more than that it failed
-            torch.save(checkpoint, file)
-
-
 class DensePart(_CheckpointConnector):
     """Lightning's connector, which saves and loads weights, optimizer and counters."""
 
@@ -35,33 +24,35 @@ class DensePart(_CheckpointConnector):
         super().__init__(trainer)
         self.choose: Callable[[], Path | None] | None = None
         """Rank 0's choice of a checkpoint, in place of the one that Lightning was given."""
-        if not self._engine.startswith("deepspeed"):
-            trainer.strategy.checkpoint_io = DenseFile()
 
     @property
     def _engine(self) -> str:
         return engine_of(self.trainer.strategy)
 
-    def save(self, final: Path, weights_only: bool, storage_options: Any | None) -> None:
-        """Write into the partial directory of a checkpoint; every rank calls.
+    def dump(self, final: Path, weights_only: bool) -> dict[str, Any] | None:
+        """What is to be written to `dense.ckpt`; every rank calls, and rank 0 writes.
+
+        Args:
+            final: directory of the checkpoint.
+            weights_only: as in Lightning.
+
+        Returns:
+            Live tensors and numbers; None from DeepSpeed, whose ranks have written their files when this returns.
 
         Raises:
-            CheckpointError: on every rank, if rank 0 cannot write; under DeepSpeed on the rank that cannot.
+            CheckpointError: under DeepSpeed, on the rank that cannot write.
         """
         checkpoint = self.dump_checkpoint(weights_only)
-        path = partial_of(final) / DENSE_FILE
-        save = writing(final)(partial(self.trainer.strategy.save_checkpoint, checkpoint, path, storage_options))
-        if self._engine.startswith("deepspeed"):
-            # Its ranks meet while they write: one that fails has to end, so that the others do.
-            try:
-                save()
-            except RuntimeError as error:  # torch's word for a full disk
-                raise CheckpointError(
-                    f"{final} could not be written ({error}); the checkpoint before is good"
-                ) from error
-            self.trainer.strategy.barrier("all ranks have written")
-        else:
-            on_every_rank(save)
+        if not self._engine.startswith("deepspeed"):
+            return checkpoint
+        save = partial(self.trainer.strategy.save_checkpoint, checkpoint, partial_of(final) / DENSE_FILE)
+        # Its ranks meet while they write: one that fails has to end, so that the others do.
+        try:
+            writing(final)(save)()
+        except RuntimeError as error:  # torch's word for a full disk
+            raise CheckpointError(f"{final} could not be written ({error}); the checkpoint before is good") from error
+        self.trainer.strategy.barrier("all ranks have written")
+        return None
 
     def resume_start(self, checkpoint_path: Any = None, weights_only: bool | None = None) -> None:
         """Load what rank 0 has chosen; every rank calls, see Lightning.

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 # Shapes: B samples, D embedding dimension, U distinct classes of a batch.
 
@@ -19,7 +20,7 @@ def center_loss(features_BD: Tensor, centers_BD: Tensor) -> Tensor:
     Source:
         Wen et al., ECCV 2016, equations 2 and 3.
     """
-    return 0.5 * (features_BD - centers_BD.detach()).square().sum(1)
+    return 0.5 * F.mse_loss(features_BD, centers_BD.detach(), reduction="none").sum(1)
 
 
 def moved_centers(centers_UD: Tensor, sums_UD: Tensor, counts_U: Tensor, rate: float) -> Tensor:
@@ -50,6 +51,6 @@ def class_sums(features_BD: Tensor, slots_B: Tensor, num_slots: int) -> Tensor:
     Each class's samples are added in their order, one after the other: the same bits in every run and on every rank. A
     GPU's `index_add` adds in any order.
     """
-    sorted_BD = features_BD.index_select(0, slots_B.argsort(stable=True))
     counts = torch.bincount(slots_B, minlength=num_slots)
-    return torch.segment_reduce(sorted_BD, "sum", lengths=counts, unsafe=True)  # the counts need no check
+    by_class_B = slots_B.argsort(stable=True)
+    return F.embedding_bag(by_class_B, features_BD, counts.cumsum(0) - counts, mode="sum")

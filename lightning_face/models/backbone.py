@@ -48,11 +48,14 @@ def check_min_image_size(image_size: int, *, smallest: int, name: str) -> None:
         ConfigError: `image_size` is below `smallest`; names sizes that work.
     """
     if image_size < smallest:
-        raise ConfigError(f"image_size must be at least {smallest} for {name}, got {image_size}: use 64, 96 or 112")
+        first, second, third = [size for size in (64, 96, 112, 160) if size >= smallest][:3]
+        raise ConfigError(
+            f"image_size must be at least {smallest} for {name}, got {image_size}: use {first}, {second} or {third}"
+        )
 
 
-def unknown_name_error(name: str, known: Iterable[str]) -> ConfigError:
-    """The error for a backbone nobody has, naming the nearest of the known ones."""
-    nearest = get_close_matches(name.lower(), list(known), n=3, cutoff=0.5)
+def unknown_name_error(name: str, *, own: Iterable[str], timm: Iterable[str]) -> ConfigError:
+    """The error for a backbone nobody has, naming the nearest of the known ones: our own, and timm's."""
+    nearest = get_close_matches(name.lower(), [*own, *timm], n=3, cutoff=0.5)
     hint = f"did you mean {', '.join(nearest)}?" if nearest else "see timm.list_models() for the names"
-    return ConfigError(f"backbone must be iresnet18/34/50/100, mobilefacenet or a timm model, got {name!r}: {hint}")
+    return ConfigError(f"backbone must be {', '.join(own)} or a timm model, got {name!r}: {hint}")

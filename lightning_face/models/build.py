@@ -1,12 +1,26 @@
 """A backbone by its name."""
 
+from collections.abc import Callable
+from functools import partial
+
 from lightning_face.errors import ConfigError
 from lightning_face.models.backbone import Backbone
+from lightning_face.models.caffe_resnets import UNITS_PER_STAGE, FaceResNet, SphereNet
+from lightning_face.models.inception_resnet_v1 import InceptionResNetV1
 from lightning_face.models.iresnet import BLOCKS_PER_STAGE, IResNet
+from lightning_face.models.lenets_plus_plus import LeNetsPlusPlus
 from lightning_face.models.mobilefacenet import MobileFaceNet
 from lightning_face.models.neck import check_neck
 
-OWN_NAMES = (*BLOCKS_PER_STAGE, "mobilefacenet")
+OWN: dict[str, Callable[..., Backbone]] = {
+    **{name: partial(IResNet, name) for name in BLOCKS_PER_STAGE},
+    "mobilefacenet": MobileFaceNet,
+    "inception_resnet_v1": InceptionResNetV1,
+    **{name: partial(SphereNet, name) for name in UNITS_PER_STAGE},
+    "face_resnet27": FaceResNet,
+    "lenets_plus_plus": LeNetsPlusPlus,
+}
+"""The networks that are not timm's; each has a neck of its own."""
 
 
 def build_backbone(
@@ -21,7 +35,8 @@ def build_backbone(
     """A network from face crops to features, with fresh weights drawn from torch's default generator.
 
     Args:
-        name: iresnet18, iresnet34, iresnet50, iresnet100, mobilefacenet, or the name of a timm model.
+        name: iresnet18, iresnet34, iresnet50, iresnet100, mobilefacenet, inception_resnet_v1, sphereface20,
+            sphereface64, face_resnet27, lenets_plus_plus, or the name of a timm model.
         embedding_dim: length of a feature vector.
         image_size: side of the square images, in pixels.
         in_channels: channels of the images.
@@ -33,23 +48,16 @@ def build_backbone(
     """
     _check_options(embedding_dim=embedding_dim, image_size=image_size, in_channels=in_channels, dropout=dropout)
     check_neck(neck)
-    if name in OWN_NAMES and neck != "auto":
+    size = {"embedding_dim": embedding_dim, "image_size": image_size, "in_channels": in_channels}
+    if name in OWN and neck != "auto":
         raise ConfigError(f"neck must be auto for {name}, which has its own, got {neck!r}: leave it out")
-    if name in BLOCKS_PER_STAGE:
-        return IResNet(
-            name, embedding_dim=embedding_dim, image_size=image_size, in_channels=in_channels, dropout=dropout
-        )
-    if name == "mobilefacenet":
-        return MobileFaceNet(
-            embedding_dim=embedding_dim, image_size=image_size, in_channels=in_channels, dropout=dropout
-        )
+    if name in OWN:
+        return OWN[name](**size, dropout=dropout)
     # Importing timm takes seconds, which jobs with one of our own networks need not spend.
     from lightning_face.models.timm_backbone import TimmBackbone, check_timm_name
 
-    check_timm_name(name, others=OWN_NAMES)
-    return TimmBackbone(
-        name, embedding_dim=embedding_dim, image_size=image_size, in_channels=in_channels, dropout=dropout, neck=neck
-    )
+    check_timm_name(name, others=tuple(OWN))
+    return TimmBackbone(name, **size, dropout=dropout, neck=neck)
 
 
 def _check_options(*, embedding_dim: int, image_size: int, in_channels: int, dropout: float) -> None:

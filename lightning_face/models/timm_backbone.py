@@ -65,7 +65,7 @@ def check_timm_name(name: str, *, others: tuple[str, ...]) -> None:
     if tag and timm.is_model(architecture):
         raise ConfigError(f"backbone must not name pretrained weights, got {name!r}: use {architecture!r}")
     if not timm.is_model(name):
-        raise unknown_name_error(name, [*others, *timm.list_models()])
+        raise unknown_name_error(name, own=others, timm=timm.list_models())
 
 
 def _create(name: str, *, image_size: int, in_channels: int) -> nn.Module:

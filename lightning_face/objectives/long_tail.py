@@ -48,13 +48,19 @@ def means_by_bucket(names: list[str], sums_F23: Tensor) -> dict[str, Tensor]:
         names: of the figures.
         sums_F23: over all ranks, on the CPU.
     """
-    means: dict[str, Tensor] = {}
-    for name, (sums_3, counts_3) in zip(names, sums_F23, strict=True):
-        if counts_3.sum() > 0:
-            means[name] = sums_3.sum() / counts_3.sum()
-        filled = [(bucket, place) for place, bucket in enumerate(BUCKETS) if counts_3[place] > 0]
-        means |= {f"{name}_{bucket}": sums_3[place] / counts_3[place] for bucket, place in filled}
-    return means
+    # Of all buckets together, then of each.
+    sums_F4, counts_F4 = torch.cat([sums_F23.sum(2, keepdim=True), sums_F23], dim=2).unbind(1)
+    of_figures = zip(names, (sums_F4 / counts_F4).unbind(), counts_F4.tolist(), strict=True)
+    return {
+        label: mean
+        for name, means_4, counts_4 in of_figures
+        for label, mean, count in zip(_labels(name), means_4.unbind(), counts_4, strict=True)
+        if count > 0
+    }
+
+
+def _labels(name: str) -> list[str]:
+    return [name, *(f"{name}_{bucket}" for bucket in BUCKETS)]
 
 
 def _sums(buckets_N: Tensor, values_N: Tensor) -> Tensor:

@@ -4,13 +4,12 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-import torch
 from torch import Tensor
 
-from lightning_face.distributed.collectives import all_gather_rows
 from lightning_face.errors import ConfigError
-from lightning_face.losses import ClassRows, MinimumMargin
+from lightning_face.losses import ClassRows
 from lightning_face.objectives.batch import Reduction, check_reduction
+from lightning_face.objectives.loss_value import Facts
 from lightning_face.objectives.scope import Scope, ScopedPairs
 from lightning_face.tables.centers import Centers
 
@@ -114,16 +113,19 @@ class MinimumMarginTerm:
         """Whether the term takes part in the current step: in each n-th."""
         return (self._centers.num_steps + 1) % self._config.every_n_steps == 0
 
-    def part(self, classes_U: Tensor, moved_UD: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """This rank's part, and facts about the pairs of all ranks; every rank calls.
+    def part(self, classes_U: Tensor, moved_UD: Tensor, facts: Facts) -> Tensor:
+        """This rank's part; every rank calls.
 
         Args:
             classes_U: of the global batch, int64, sorted.
             moved_UD: their centers after Wen's rule.
+            facts: where to say how close the pairs are.
         """
         pairs = self._pairs(classes_U, moved_UD.detach())
         pairs.add_own(gradient=self.differentiable)
-        return pairs.sums.at(moved_UD, self._factor(pairs)), _facts(pairs.sums)
+        facts.added[CLOSE_PAIRS] = pairs.sums.num_close.float()
+        facts.least[SMALLEST_DISTANCE] = pairs.sums.smallest_square.sqrt().float()
+        return pairs.sums.at(moved_UD, self._factor(pairs))
 
     def push_centers(self, classes_U: Tensor) -> None:
         """Mode B: move the centers of the scope around `classes_U` down the gradient of the unweighted loss."""
@@ -137,9 +139,3 @@ class MinimumMarginTerm:
 
     def _factor(self, pairs: ScopedPairs) -> float:
         return 1.0 / max(pairs.count(), 1) if self._config.reduction == "mean" else 1.0
-
-
-def _facts(sums: MinimumMargin) -> dict[str, Tensor]:
-    """What is reported of the pairs of all ranks, by one exchange of two numbers."""
-    num_close_W, square_W = all_gather_rows(torch.stack([sums.num_close, sums.smallest_square]).unsqueeze(0)).unbind(1)
-    return {CLOSE_PAIRS: num_close_W.sum().float(), SMALLEST_DISTANCE: square_W.min().sqrt().float()}

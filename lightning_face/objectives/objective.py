@@ -1,19 +1,21 @@
 """The objective: all terms of the loss together, with the class tables that they share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lightning_face.distributed.collectives import all_reduce_max_, all_reduce_sum_, scale_gradient
+from lightning_face.distributed.collectives import scale_gradient
 from lightning_face.distributed.world import world_size
 from lightning_face.errors import ConfigError
 from lightning_face.objectives.batch import MicroBatch
 from lightning_face.objectives.center import CenterConfig, CenterTerm
 from lightning_face.objectives.contrastive import ContrastiveConfig, ContrastiveTerm
-from lightning_face.objectives.long_tail import MIDDLE, Figures, buckets_of, means_by_bucket, sums_by_bucket
+from lightning_face.objectives.finite import FiniteCheck
+from lightning_face.objectives.long_tail import MIDDLE, buckets_of
+from lightning_face.objectives.loss_value import Facts, LossValue, loss_over_ranks
 from lightning_face.objectives.marginal import MarginalConfig, MarginalTerm
 from lightning_face.objectives.minimum_margin import MinimumMarginConfig, MinimumMarginTerm
 from lightning_face.objectives.pairs import PairTerm
@@ -102,22 +104,6 @@ class ObjectiveConfig:
         return self.triplet is not None and self.triplet.is_offline
 
 
-@dataclass(frozen=True)
-class LossValue:
-    """Loss of one micro-batch.
-
-    Args:
-        total: scalar: its value is the global batch's, its gradient that of this rank's part.
-        terms: each term's unweighted global value, detached; a term that is not due in this step is left out.
-        facts: other figures worth logging, by name, the same on every rank; means over samples or classes for each
-            bucket of `BUCKETS` that has any.
-    """
-
-    total: Tensor
-    terms: dict[str, Tensor]
-    facts: dict[str, Tensor]
-
-
 class Objective:
     """Computes the loss and owns the class tables, outside of any data-parallel engine.
 
@@ -156,8 +142,7 @@ class Objective:
         self.buckets_C = torch.full((num_classes,), MIDDLE, dtype=torch.int8, device=device)
         if class_counts_C is not None:
             self.buckets_C.copy_(buckets_of(class_counts_C))
-        self._device = device
-        self._is_finite: list[Tensor] = []
+        self._finite = FiniteCheck()
         self._sample_terms: list[SoftmaxTerm | CenterTerm] = []
         self._pair_terms = [_PAIR_TERMS[name](config.terms[name]) for name in config.pair_losses]
         shape: dict[str, Any] = {"num_classes": num_classes, "dim": dim, "seed": seed, "device": device}
@@ -199,32 +184,43 @@ class Objective:
         with torch.autocast(features_BD.device.type, enabled=False):
             features = scale_gradient(features_BD.float(), world_size())
             if features.requires_grad:
-                features.register_hook(self._watch)
+                features.register_hook(self._finite.see_gradient)
             batch = MicroBatch(features, labels_B, accumulation, noise_B)
             parts = {term.name: (term.weight, term.part(batch)) for term in self._sample_terms}
-            facts = self.softmax.facts() if self.softmax is not None else {}
+            facts = Facts(self.softmax.facts() if self.softmax is not None else {})
             for term in self._pair_terms:
                 part, pair_facts = term.part(batch)
                 parts[term.name] = (term.weight, part)
-                facts |= pair_facts
+                facts.everywhere.update(pair_facts)
             if self.centers is not None and self.center is not None:
                 through = self.mml is not None and self.mml.differentiable
                 sums = self.centers.observe(self.center.seen(batch), differentiable=through)
-                batch.figures[DISPLACEMENT] = self.centers.displacements()
                 if self.mml is not None and self.mml.is_due:
-                    part, mml_facts = self.mml.part(sums.classes_U, self.centers.moved(sums))
+                    part = self.mml.part(sums.classes_U, self.centers.moved(sums), facts)
                     parts[self.mml.name] = (self.mml.weight, part)
-                    facts |= mml_facts
-            return _sum_over_ranks(parts, facts, batch.figures, self.buckets_C)
+                batch.figures[DISPLACEMENT] = self.centers.displacements()
+            loss = loss_over_ranks(parts, facts, batch.figures, self.buckets_C)
+            self._finite.see_loss({**loss.terms, "total": loss.total.detach()})
+            return loss
 
-    def _watch(self, gradient_BD: Tensor) -> None:
-        self._is_finite.append(torch.isfinite(gradient_BD).all())
+    def what_is_not_finite(self, gradients: Sequence[Tensor]) -> str | None:
+        """What of the step is not finite on some rank: a loss, or a gradient of features or of the network's weights.
 
-    def gradients_are_finite(self) -> bool:
-        """Whether the features' gradients since the last call are finite on all ranks; every rank calls."""
-        is_broken = ~torch.stack(self._is_finite).all() if self._is_finite else torch.tensor(False, device=self._device)
-        self._is_finite.clear()
-        return not bool(all_reduce_max_(is_broken.to(torch.int32)))
+        Args:
+            gradients: of the weights, those that this rank holds.
+
+        Returns:
+            The same words on every rank, or None; every rank calls, once a step, before anything moves.
+        """
+        return self._finite.what_is_not(gradients)
+
+    def forget(self) -> None:
+        """Drop what the micro-batches since the last step would move: `step` is not to be called for them."""
+        if self.classifier is not None and self.softmax is not None:
+            self.classifier.forget()
+            self.softmax.forget()
+        if self.centers is not None:
+            self.centers.forget()
 
     def step(self, learning_rate: float) -> None:
         """Move the tables once, after the engine has stepped, with the learning rate that it used."""
@@ -240,7 +236,11 @@ class Objective:
     def state(self) -> dict[str, Tensor]:
         """Every tensor that moves, by name, for checkpoints; loading copies into them."""
         held = {name: tensor for table in self._tables() for name, tensor in table.state().items()}
-        return held | (self.softmax.state() if self.softmax is not None else {})
+        return held | self.head_state()
+
+    def head_state(self) -> dict[str, Tensor]:
+        """What runs in the head, part of the state: single numbers, some of which move before the step does."""
+        return self.softmax.state() if self.softmax is not None else {}
 
     def held(self) -> dict[str, range]:
         """Which rows of the whole this rank holds, of every tensor that is shared out over the ranks."""
@@ -272,19 +272,3 @@ def _plans(config: ObjectiveConfig, num_classes: int, dim: int) -> list[TablePla
         if config.mml is not None and config.mml.moves_all_centers:
             plans.append(TablePlan("gradient of mml", "objective.center.placement", sharded, bytes_per_class(dim)))
     return plans
-
-
-def _sum_over_ranks(
-    parts: dict[str, tuple[float, Tensor]], facts: dict[str, Tensor], figures: Figures, buckets_C: Tensor
-) -> LossValue:
-    """Give the weighted sum of this rank's parts the value of the global loss, keeping its own gradient."""
-    own_sums = sums_by_bucket(figures, buckets_C)
-    numbers = torch.stack([part.detach() for _, part in parts.values()])
-    numbers = all_reduce_sum_(torch.cat([numbers, own_sums.flatten()]))  # one exchange of all
-    values, sums = numbers[: len(parts)], numbers[len(parts) :].view_as(own_sums)
-    weights = values.new_tensor([weight for weight, _ in parts.values()])
-    own = torch.stack([weight * part for weight, part in parts.values()]).sum()
-    total = own + ((weights * values).sum() - own).detach()
-    terms = dict(zip(parts, values.unbind(), strict=True))
-    means = means_by_bucket(list(figures), sums.cpu())
-    return LossValue(total, terms, facts | {name: mean for name, mean in means.items() if name not in terms})

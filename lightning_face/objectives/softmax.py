@@ -145,8 +145,13 @@ class SoftmaxTerm:
             if bias.grad is not None:
                 gradient = all_reduce_sum_(bias.grad).view(1)
                 self._bias_optimizer.step(bias.detach().view(1), [(slice(None), gradient)], learning_rate)
-                bias.grad = None
+        self.forget()
         self._head.advance(self._head_state)
+
+    def forget(self) -> None:
+        """Drop what the batches since the last step would have the head learn."""
+        for value in self._head_state.values():
+            value.grad = None
 
     def state(self) -> dict[str, Tensor]:
         """What the head carries from step to step, the same on every rank; loading copies into these tensors."""

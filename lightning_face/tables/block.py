@@ -12,9 +12,9 @@ def own_classes(num_classes: int) -> range:
 
 
 def held_places(held: range, classes_N: Tensor) -> tuple[Tensor, Tensor]:
-    """Which of some classes are held (N,), and the places of those among the held rows."""
-    is_held_N = (classes_N >= held.start) & (classes_N < held.stop)
-    return is_held_N, classes_N[is_held_N] - held.start
+    """Which of some classes are held, and the places of those among the held rows; int64, as many of both."""
+    which = ((classes_N >= held.start) & (classes_N < held.stop)).nonzero().squeeze(1)
+    return which, classes_N.index_select(0, which) - held.start
 
 
 def places_in(block: range, classes_U: Tensor) -> range:

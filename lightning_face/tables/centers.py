@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lightning_face.distributed.batch import GlobalBatch
 from lightning_face.losses import moved_centers
-from lightning_face.tables.block import held_places, own_classes
+from lightning_face.tables.block import own_classes, places_in
 from lightning_face.tables.class_sums import ClassSums, added_up
 from lightning_face.tables.initial import initial_rows
 
@@ -97,7 +97,7 @@ class Centers(ABC):
         if self._first_seen:
             has_center = self.moved_at_H[places] != NEVER
             features, places = features[has_center], places[has_center]
-        return places + self.held.start, features, self.rows_HD[places]
+        return places + self.held.start, features, self.rows_HD.index_select(0, places)
 
     def share(self) -> tuple[int, Tensor, Tensor]:
         """What this rank answers for, each row on one rank: the first class, the rows, and when each last moved."""
@@ -129,8 +129,15 @@ class Centers(ABC):
 
     def moved(self, sums: ClassSums) -> Tensor:
         """Where a batch takes the centers of its classes, (U, D): by Wen's rule, or to their mean; every rank calls."""
+        rows_UD = self.rows_of(sums.classes_U)
         moved_at_U = self.of_any(self.moved_at_H, sums.classes_U) if self._first_seen else None
-        return self._moved(self.rows_of(sums.classes_U), moved_at_U, sums)
+        moved_UD = self._moved(rows_UD, moved_at_U, sums)
+        if (
+            len(self._pending) == 1 and self._pending[0].classes_U is sums.classes_U
+        ):  # nothing but this batch moves them
+            is_held_U, places = self.places(sums.classes_U)
+            self._move = _Move(sums.classes_U, places, rows_UD[is_held_U], moved_UD.detach()[is_held_U])
+        return moved_UD
 
     @torch.no_grad()
     def displacements(self) -> tuple[Tensor, Tensor]:
@@ -156,19 +163,23 @@ class Centers(ABC):
             The classes that moved on any rank, int64, sorted.
         """
         move = self._next_move()
-        self._pending.clear()
-        self._move = None
+        self.forget()
         self.rows_HD[move.places] = move.after
         self.moved_at_H[move.places] = self.num_steps
         self._num_steps += 1
         return move.classes_U
+
+    def forget(self) -> None:
+        """Drop the batches observed since the last step."""
+        self._pending.clear()
+        self._move = None
 
     def _next_move(self) -> _Move:
         """What `step` would do now; known since the last batch was observed, so that two may ask."""
         if self._move is None:
             sums = added_up(self._pending)
             is_held_U, places = self.places(sums.classes_U)
-            before = self.rows_HD[places]
+            before = self.rows_HD.index_select(0, places)
             after = self._moved(before, self.moved_at_H[places], sums[is_held_U])
             self._move = _Move(sums.classes_U, places, before, after)
         return self._move
@@ -189,8 +200,10 @@ class Centers(ABC):
         """Everything a checkpoint holds, by name; loading copies into these tensors."""
         return {"centers": self.rows_HD, "centers.moved_at": self.moved_at_H, "centers.step": self._num_steps}
 
-    def places(self, classes_U: Tensor) -> tuple[Tensor | slice, Tensor]:
-        """Which classes are held, as an index of them, and the places of those among the held rows."""
-        if len(self.held) == self.num_classes:  # no mask, whose number of places a GPU would have to be waited for
+    def places(self, classes_U: Tensor) -> tuple[slice, Tensor]:
+        """Which of some sorted classes are held, and the places of those among the held rows."""
+        if len(self.held) == self.num_classes:  # nothing to look for, which a GPU would have to be waited for
             return slice(None), classes_U
-        return held_places(self.held, classes_U)
+        found = places_in(self.held, classes_U)
+        is_held_U = slice(found.start, found.stop)
+        return is_held_U, classes_U[is_held_U] - self.held.start

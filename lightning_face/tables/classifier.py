@@ -60,6 +60,10 @@ class Classifier(ABC):
     def step(self, learning_rate: float) -> None:
         """Move the rows once for all batches since the last step (several under accumulation)."""
 
+    @abstractmethod
+    def forget(self) -> None:
+        """Drop what the batches since the last step would move."""
+
     def state(self) -> dict[str, Tensor]:
         """Everything a checkpoint holds, by name; loading copies into these tensors."""
         state = {f"classifier.{name}": value for name, value in self._optimizer.state().items()}

@@ -59,7 +59,7 @@ def check_memory(tables: Sequence[TablePlan], num_classes: int, device: torch.de
     Raises:
         ConfigError: some rank may take less memory than its tables need; one line says what would do.
     """
-    free = TABLES_SHARE * _free_on_the_poorest_rank(device)
+    free = TABLES_SHARE * free_on_the_poorest_rank(device)
     held = {table.name: table.bytes_held(num_classes, world_size()) for table in tables}
     if sum(held.values()) > free:
         each = ", ".join(f"{name} {_gigabytes(num_bytes)}" for name, num_bytes in held.items())
@@ -81,7 +81,7 @@ def _way_out(tables: Sequence[TablePlan], num_classes: int, free: float) -> str:
     return ", and ".join(ways)
 
 
-def _free_on_the_poorest_rank(device: torch.device) -> float:
+def free_on_the_poorest_rank(device: torch.device) -> float:
     """Bytes that each rank may take, the same number on all; ranks that share memory get equal parts of it."""
     everywhere = gather_objects(((socket.gethostname(), _memory_of(device)), free_bytes(device)))
     ranks_at = Counter(place for place, _ in everywhere)

@@ -28,7 +28,7 @@ class ReplicatedCenters(Centers):
 
     def of_any(self, tensor_H: Tensor, classes_U: Tensor) -> Tensor:
         """See `Centers.of_any`; nothing is exchanged."""
-        return tensor_H[classes_U]
+        return tensor_H.index_select(0, classes_U)
 
     def over_held_(self, tensor: Tensor) -> Tensor:
         """See `Centers.over_held_`: each rank has all of it, with the same bits."""

@@ -41,4 +41,8 @@ class ReplicatedClassifier(Classifier):
         if self.rows.grad is None:
             return
         self._optimizer.step(self.rows, [(slice(None), all_reduce_sum_(self.rows.grad))], learning_rate)
+        self.forget()
+
+    def forget(self) -> None:
+        """See `Classifier.forget`."""
         self.rows.grad = None

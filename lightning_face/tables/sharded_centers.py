@@ -7,7 +7,7 @@ from torch import Tensor
 from lightning_face.distributed.batch import GlobalBatch
 from lightning_face.distributed.collectives import all_reduce_sum_
 from lightning_face.losses import class_sums
-from lightning_face.tables.block import own_classes
+from lightning_face.tables.block import held_places, own_classes
 from lightning_face.tables.centers import Centers
 
 
@@ -25,14 +25,17 @@ class ShardedCenters(Centers):
 
     def samples(self, batch: GlobalBatch) -> tuple[Tensor, Tensor]:
         """See `Centers.samples`: each rank answers for the samples of its own classes."""
-        is_held_G, places = self.places(batch.labels_G)
-        return batch.features_GD[is_held_G], places
+        features_GD = batch.features_GD  # first: labels come with them
+        if len(self.held) == self.num_classes:
+            return features_GD, batch.labels_G
+        held, places = held_places(self.held, batch.labels_G)
+        return features_GD.index_select(0, held), places
 
     def of_any(self, tensor_H: Tensor, classes_U: Tensor) -> Tensor:
         """See `Centers.of_any`; one reduction of (U, ...)."""
         is_held_U, places = self.places(classes_U)
         entries_U = tensor_H.new_zeros((len(classes_U), *tensor_H.shape[1:]))
-        entries_U[is_held_U] = tensor_H[places]
+        entries_U[is_held_U] = tensor_H.index_select(0, places)
         return all_reduce_sum_(entries_U)
 
     def over_held_(self, tensor: Tensor) -> Tensor:

@@ -55,13 +55,17 @@ class ShardedClassifier(Classifier):
         """See `Classifier.step`."""
         if self._pending:
             self._optimizer.step(self.rows, self._gradients(), learning_rate)
-            self._pending.clear()
+            self.forget()
+
+    def forget(self) -> None:
+        """See `Classifier.forget`."""
+        self._pending.clear()
 
     def own_rows(self, features_GD: Tensor, labels_G: Tensor, scoring: Scoring) -> Tensor:
         """The row (G, D) that decides each sample's value with its own class, zeros where another rank owns it."""
-        is_own_G, places = held_places(self.held, labels_G)
+        own, places = held_places(self.held, labels_G)
         rows_GD = torch.zeros_like(features_GD)
-        rows_GD[is_own_G] = scoring.best_rows(features_GD[is_own_G], self.rows[places])
+        rows_GD[own] = scoring.best_rows(features_GD[own], self.rows[places])
         return rows_GD
 
     def chunk_size(self, num_samples: int) -> int:

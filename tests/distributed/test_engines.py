@@ -81,7 +81,7 @@ def on_one_process(tiny_dataset: Path, tmp_path_factory: pytest.TempPathFactory)
     return run
 
 
-def plain_loop(dataset: Path) -> dict[str, Any]:
+def plain_loop(dataset: Path, without_step: int | None = None) -> dict[str, Any]:
     """The run without Lightning, without ranks, and with the loops over samples and pairs as the objective."""
     data = make_data(dataset)
     config = OBJECTIVES["replicated"]
@@ -94,6 +94,8 @@ def plain_loop(dataset: Path) -> dict[str, Any]:
     optimizer = torch.optim.SGD(groups, lr=LEARNING_RATE, momentum=0.9)
     losses = []
     for step in range(NUM_STEPS):
+        if step == without_step:
+            continue
         (ids,) = data.order.sample_ids(0, step, 1, range(GLOBAL_BATCH))
         batch = data.faces[BatchRequest(0, step, ids)]
         images = augment(normalise(batch.images_BHWC, 32), batch.draws_BK, data.augment)

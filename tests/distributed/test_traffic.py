@@ -14,7 +14,7 @@ from tests.ranks import run_ranks
 
 LOCAL_BATCH, DIM, NUM_RANKS = 6, 8, 2
 LABELS = [3, 3, 50, 7, 99, 3, 7, 20, 20, 3, 61, 98]
-FLOAT_BYTES, DOUBLE_BYTES, INT_BYTES = 4, 8, 8
+FLOAT_BYTES, INT_BYTES = 4, 8
 
 
 def traffic_of_a_step(num_classes: int) -> Counter[str]:
@@ -48,9 +48,7 @@ def test_centers_exchange_the_same_for_a_hundred_and_a_hundred_thousand_classes(
     num_present = len(set(LABELS))
     sums_and_their_gradient = 2 * num_present * DIM * FLOAT_BYTES
     labels = (1 + NUM_RANKS) * LOCAL_BATCH * INT_BYTES
-    values_of_two_terms = 2 * FLOAT_BYTES
-    sums_and_counts_of_two_figures = 2 * 2 * 3 * FLOAT_BYTES  # in head, middle and tail
-    two_facts = (1 + NUM_RANKS) * 2 * DOUBLE_BYTES
+    two_terms, two_facts, two_figures = 2, 2, 2 * 2 * 3  # sums and counts in head, middle and tail
+    numbers = (1 + NUM_RANKS) * (two_terms + two_facts + two_figures) * FLOAT_BYTES
     for counted in many:
-        means = values_of_two_terms + sums_and_counts_of_two_figures
-        assert counted.total() == sums_and_their_gradient + labels + means + two_facts
+        assert counted.total() == sums_and_their_gradient + labels + numbers

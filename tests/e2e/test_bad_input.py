@@ -118,6 +118,11 @@ def test_manifest_of_other_tars(tiny_config, dataset, tmp_path, capfd):
             ("--model.objective", "{softmax: null, mml: null, center: {weight: 0}}"),
             "objective has no term left that trains the network: set objective.softmax, a pair loss, a center.weight",
         ),
+        (("--non_finite.at_most", 0), "non_finite.at_most must be above 0, got 0"),
+        (
+            ("--non_finite.action", "skip", "--trainer.strategy", "deepspeed_stage_1"),
+            "non_finite.action skip does not work with deepspeed_stage_1",
+        ),
         (("--model.backbone.name", "resnet10x"), "did you mean"),
         (("--run_dir", "/proc/nowhere"), "cannot be written"),
         (("--data.train", "/nowhere"), "/nowhere/manifest.json is missing"),
@@ -154,6 +159,17 @@ def test_loss_that_is_not_finite(tiny_config, tmp_path, capfd):
     lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("error")]
     assert code == 3 and len(lines) == 1
     assert "step 1 " in lines[0] and "softmax" in lines[0] and "last good checkpoint: none" in lines[0]
+
+
+def test_losses_that_are_not_finite_any_more_are_skipped_so_many_times(tiny_config, tmp_path, capfd):
+    """The weights are lost: no step after the first can be made."""
+    options = ["--trainer.gradient_clip_val", "null", "--model.optimizer.init_args.lr", "1e30"]
+    options += ["--non_finite.action", "skip", "--non_finite.at_most", "2"]
+    code = main(["fit", "--config", str(tiny_config), "--run_dir", str(tmp_path / "run"), *options])
+    (line,) = (line for line in capfd.readouterr().err.splitlines() if line.startswith("error"))
+    assert code == 3 and "step 3 " in line and "after 2 times that non_finite.action skip" in line
+    with (tmp_path / "run" / "metrics.csv").open(newline="") as file:
+        assert [float(row["train/skipped_steps"]) for row in csv.DictReader(file)] == [0.0, 1.0, 2.0]
 
 
 def test_damaged_images_are_replaced_and_counted(tiny_config, dataset, tmp_path):

@@ -53,7 +53,7 @@ class TinyModule(LightningModule):
         self.log(MONITORED, next(self.figures))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.parameters(), lr=0.1)
+        return torch.optim.SGD(self.parameters(), lr=0.1, momentum=0.9)
 
 
 def fit(

@@ -17,6 +17,7 @@ from lightning_face.checkpoint.directory import (
     Description,
     checkpoints_of,
     describe,
+    list_checkpoints,
     make_partial,
     name_of,
     partial_of,
@@ -85,6 +86,14 @@ def test_links_are_replaced_even_where_a_killed_run_left_half_of_it(folder: Path
 def test_names_sort_by_step() -> None:
     steps = [0, 9, 10, 99_999, 12_345_678]
     assert sorted(name_of(step) for step in reversed(steps)) == [name_of(step) for step in steps]
+
+
+def test_prune_keeps_the_newest_that_a_run_may_go_back_to(folder: Path) -> None:
+    for step in (10, 20, 23, 27, 29):
+        save(folder, step)
+    assert list_checkpoints(folder.parent, every_n_steps=10) == [folder / name_of(10), folder / name_of(20)]
+    prune(folder, 1, every_n_steps=10)
+    assert names(folder) == ["last", name_of(20), name_of(29)]
 
 
 @pytest.mark.parametrize("keep", [1, 2, 5])

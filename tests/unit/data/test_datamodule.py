@@ -101,6 +101,21 @@ def test_augments_while_training_alone(tiny_dataset: Path, training: bool) -> No
     assert torch.equal(images, normalise(batch.images_BHWC, 40)) is not training
 
 
+def test_grey_images_reach_the_network_with_one_channel(tiny_dataset: Path) -> None:
+    data = data_of(tiny_dataset, channels=1, image_size=28, augment=AugmentConfig(rotation_deg=10, contrast=0.3))
+    batch = next(iter(data.train_dataloader()))
+    assert batch.images_BHWC.shape == (24, 40, 40, 1)
+    _, images = data.on_after_batch_transfer(batch, 0)
+    assert images.shape == (24, 1, 28, 28) and float(images.std()) > 0.1
+
+
+def test_channels_that_images_do_not_have_are_refused(tiny_dataset: Path) -> None:
+    with pytest.raises(ConfigError, match=r"data\.channels must be 3 for RGB or 1 for grey, got 4"):
+        data_of(tiny_dataset, channels=4)
+    with pytest.raises(ConfigError, match=r"augment\.saturation has no effect on grey images, got 0\.4 with"):
+        data_of(tiny_dataset, channels=1, augment=AugmentConfig(saturation=0.4))
+
+
 @pytest.mark.parametrize("change", [{"image_size": 0}, {"num_workers": -1}, {"verification_batch_size": 0}], ids=str)
 def test_impossible_options_are_refused(tiny_dataset: Path, change: dict[str, int]) -> None:
     with pytest.raises(ConfigError, match=r"must be above 0 and data\.num_workers not negative, got"):

@@ -32,9 +32,9 @@ def jpeg(pixels: np.ndarray) -> bytes:
     return simplejpeg.encode_jpeg(pixels, quality=98, colorsubsampling="444")
 
 
-def decoded(data: bytes, size: int) -> np.ndarray:
+def decoded(data: bytes, size: int, channels: int = 3) -> np.ndarray:
     """In the middle of a batch, whose other images stay as they are."""
-    batch = np.full((3, size, size, 3), 7, dtype=np.uint8)
+    batch = np.full((3, size, size, channels), 7, dtype=np.uint8)
     decode_into(batch[1], data)
     assert (batch[[0, 2]] == 7).all()
     return batch[1]
@@ -60,6 +60,15 @@ def test_grey_jpeg_is_rgb_too() -> None:
     grey = simplejpeg.encode_jpeg(gradient(16, 16)[:, :, :1].copy(), colorspace="GRAY")
     image = decoded(grey, 16)
     assert (image[:, :, 0] == image[:, :, 2]).all()
+
+
+@pytest.mark.parametrize("side", [16, 32])
+def test_colours_become_grey(side: int) -> None:
+    pixels = gradient(side, side)
+    luma = pixels @ np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, which JPEG has
+    image = decoded(jpeg(pixels), 16, channels=1)[:, :, 0]
+    expected = luma.reshape(16, side // 16, 16, side // 16).mean(axis=(1, 3))
+    assert np.abs(image - expected).max() < 8 and image.std() > 40
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9])

@@ -38,7 +38,7 @@ def encode_image(
 def figure() -> Iterator[None]:
     """Reports without their figure, which takes longer than all else that a test does; `test_report` draws it."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("data_prep.report._png", lambda *arguments: b"")
+        patch.setattr("data_prep.passes.report._png", lambda *arguments: b"")
         yield
 
 

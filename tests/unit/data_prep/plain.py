@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from data_prep.images import RejectedImage
-from data_prep.parts import WHOLE, Job, Part
-from data_prep.recipe import Recipe
-from data_prep.source import Face
-from data_prep.writer import write_dataset
+from data_prep.passes.parts import WHOLE, Job, Part
+from data_prep.passes.recipe import Recipe
+from data_prep.passes.source import Face
+from data_prep.passes.writer import write_dataset
 
 PLAIN = Recipe()
 

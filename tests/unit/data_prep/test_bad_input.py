@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from tests.rights import without_rights
-from tests.unit.data_prep.test_insightface import pack, write
+from tests.unit.data_prep.sources.test_insightface import pack, write
 
 SOURCES = ("folder", "lists", "vggface2", "archive", "msceleb1m", "recordio")
 

@@ -37,8 +37,8 @@ def test_view_1_pairs(tmp_path: Path, run: Callable) -> None:
 
 
 def test_view_2_lists_all_of_lfw_in_ten_folds(tmp_path: Path, run: Callable) -> None:
-    from data_prep.pairs import read_pairs
-    from data_prep.people import read_people_folds
+    from data_prep.sources.people import read_people_folds
+    from data_prep.verification.pairs import read_pairs
 
     folds = read_people_folds(DATA / "lfw" / "protocol" / "people.txt")
     assert len(folds) == 10

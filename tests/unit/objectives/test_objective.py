@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from lightning_face.losses.heads import CosFace, Head
+from lightning_face.losses.heads import CosFace, Head, UniFace
 from lightning_face.objectives.batch import Reduction
 from lightning_face.objectives.center import CenterConfig
+from lightning_face.objectives.loss_value import LossValue
 from lightning_face.objectives.minimum_margin import MinimumMarginConfig, Mode
-from lightning_face.objectives.objective import LossValue, Objective, ObjectiveConfig
+from lightning_face.objectives.objective import Objective, ObjectiveConfig
 from lightning_face.objectives.softmax import SoftmaxConfig
 from lightning_face.optim.row_config import RowOptimizerConfig, RowOptimizerKind
 from lightning_face.tables.placement import Placement
@@ -189,11 +190,43 @@ def test_zero_init_trains() -> None:
 def test_a_gradient_that_is_not_finite_is_seen_once() -> None:
     objective = make_objective(make_config())
     features, labels = some_steps(1)[0][0]
-    objective(features.clone().requires_grad_(), labels).total.backward()
-    assert objective.gradients_are_finite()
-    (objective(features.clone().requires_grad_(), labels).total * float("inf")).backward()
-    assert not objective.gradients_are_finite()
-    assert objective.gradients_are_finite(), "nothing has come since"
+    expected = {1.0: None, float("inf"): "the features' gradient is not finite"}
+    for factor in (1.0, float("inf"), 1.0):
+        (objective(features.clone().requires_grad_(), labels).total * factor).backward()
+        assert objective.what_is_not_finite([torch.ones(3)]) == expected[factor]
+
+
+def test_a_loss_or_a_weights_gradient_that_is_not_finite_is_named() -> None:
+    objective = make_objective(make_config())
+    features, labels = some_steps(1)[0][0]
+    for broken in (features, features * float("inf"), features):  # two micro-batches after one another, then none
+        objective(broken.clone().requires_grad_(), labels)
+    what = objective.what_is_not_finite([])
+    assert what is not None and what.startswith("the loss is not finite ({'softmax': nan")
+    objective(features, labels)
+    assert objective.what_is_not_finite([torch.ones(3), torch.tensor([1.0, float("nan")])]) == (
+        "the norm of the weights' gradient is not finite"
+    )
+
+
+@pytest.mark.parametrize(("placement", "sample_rate"), [("replicated", 1.0), ("sharded", 1.0), ("sharded", 0.5)])
+def test_what_is_forgotten_moves_nothing(placement: Placement, sample_rate: float) -> None:
+    """As if there had been no such micro-batches; the next step is that of one without them."""
+    softmax = SoftmaxConfig(head=UniFace(), placement=placement, sample_rate=sample_rate)
+    config = replace(make_config(), softmax=softmax)
+    objective, other = make_objective(config), make_objective(config)
+    for number, batches in enumerate(some_steps(3, accumulation=2)):
+        for features, labels in batches:
+            objective(features.clone().requires_grad_(), labels, accumulation=len(batches)).total.backward()
+        if number == 1:
+            objective.forget()
+            continue
+        objective.step(0.1)
+        for features, labels in batches:
+            other(features.clone().requires_grad_(), labels, accumulation=len(batches)).total.backward()
+        other.step(0.1)
+    for name, value in other.state().items():
+        assert torch.equal(objective.state()[name], value), name
 
 
 @pytest.mark.parametrize("placement", ["replicated", "sharded"])

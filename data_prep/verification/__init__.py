@@ -1,0 +1,1 @@
+"""Datasets with pairs, from lists of pairs and from pickled files."""
