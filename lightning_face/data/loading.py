@@ -1,9 +1,12 @@
 """Batches in the order of a sampler, read and decoded ahead of need by worker processes."""
 
-import torch
-from torch.utils.data import DataLoader
+from typing import Any
 
-from lightning_face.data.faces import FaceBatch, Faces
+import torch
+from torch.utils.data import DataLoader, Sampler
+
+from lightning_face.data.device_decode import EncodedFaces
+from lightning_face.data.faces import BatchRequest, Faces
 from lightning_face.data.ring import Ring
 from lightning_face.data.sampler import GivenSampler, PlacingSampler, TrainSampler
 
@@ -16,10 +19,10 @@ and the one that has just come."""
 
 
 def make_loader(
-    faces: Faces, requests: TrainSampler | GivenSampler, batch_size: int, *, num_workers: int, keep_workers: bool,
-    device: torch.device,
-) -> DataLoader[FaceBatch]:  # fmt: skip
-    """The batches that a sampler asks for.
+    faces: Faces | EncodedFaces, requests: TrainSampler | GivenSampler, batch_size: int, *, num_workers: int,
+    keep_workers: bool, device: torch.device,
+) -> DataLoader[Any]:  # fmt: skip
+    """The batches that a sampler asks for, `FaceBatch` or `EncodedBatch`.
 
     Args:
         faces: where the images are.
@@ -29,14 +32,22 @@ def make_loader(
         keep_workers: for the next epoch.
         device: that the batches will be moved to.
     """
-    ring = Ring(READ_AHEAD * num_workers + _IN_USE, batch_size * faces.batch_shape(1).numel())
+    sampler: Sampler[BatchRequest] = requests
+    if isinstance(faces, Faces):  # what is still encoded is small
+        ring = Ring(READ_AHEAD * num_workers + _IN_USE, faces.batch_shape(batch_size).numel())
+        sampler = PlacingSampler(requests, ring)
     return DataLoader(
         faces,
-        sampler=PlacingSampler(requests, ring),
+        sampler=sampler,
         batch_size=None,
+        collate_fn=_unchanged,  # arrays would become tensors, which are sent by file descriptors
         num_workers=num_workers,
         multiprocessing_context="fork" if num_workers else None,  # workers inherit the ring, and imports
         prefetch_factor=READ_AHEAD if num_workers else None,
         persistent_workers=keep_workers and num_workers > 0,
         pin_memory=device.type == "cuda",
     )
+
+
+def _unchanged(batch: Any) -> Any:
+    return batch
