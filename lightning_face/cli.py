@@ -25,7 +25,7 @@ from lightning_face.callbacks.watchdog import Watchdog
 from lightning_face.checkpoint.choice import best_intact, check_intact, last_intact
 from lightning_face.checkpoint.directory import DENSE_FILE, describe, list_checkpoints, name_of
 from lightning_face.checkpoint.exported import Exported
-from lightning_face.data.batch_checks import check_batch, check_pairs, check_triplets
+from lightning_face.data.batch_checks import check_batch, check_decoding, check_pairs, check_triplets
 from lightning_face.data.datamodule import FaceDataModule
 from lightning_face.data.position import Position
 from lightning_face.engines.choice import check_engine_can_load
@@ -95,6 +95,7 @@ class FaceCLI(LightningCLI):
         """
         data, accumulation = self.datamodule, self.trainer.accumulate_grad_batches
         check_batch(data.order, self.trainer.world_size, accumulation, data.num_workers)
+        check_decoding(data.encoded is not None, self.trainer.strategy.root_device)
         objective = self.model.objective_config
         check_triplets(data.order, are_wanted=objective.mines_offline)
         check_pairs(data.order, data.faces, accumulation, objective.pair_losses)
