@@ -11,13 +11,16 @@ from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
+from lightning_face.callbacks.attempts import Attempts
 from lightning_face.callbacks.checkpointing import Checkpointing
 from lightning_face.callbacks.non_finite import NonFinite
 from lightning_face.callbacks.plots import Plots
 from lightning_face.callbacks.predictions import Predictions
+from lightning_face.callbacks.preemption import Preemption
 from lightning_face.callbacks.summary import Summary
 from lightning_face.callbacks.triplet_mining import TripletMining
 from lightning_face.callbacks.verification import Verification
+from lightning_face.callbacks.watchdog import Watchdog
 from lightning_face.checkpoint.choice import best_intact, check_intact, last_intact
 from lightning_face.checkpoint.directory import DENSE_FILE, describe, list_checkpoints, name_of
 from lightning_face.checkpoint.exported import Exported
@@ -27,7 +30,7 @@ from lightning_face.data.position import Position
 from lightning_face.engines.choice import check_engine_can_load
 from lightning_face.errors import CheckpointError, ConfigError
 from lightning_face.files import write_atomically
-from lightning_face.loggers import CsvLogger, WandbConfig, make_loggers
+from lightning_face.loggers import WandbConfig, make_loggers
 from lightning_face.module import FaceModule
 from lightning_face.parser import OneLineParser
 from lightning_face.recorded import CONFIG_FILE, NETWORK_OPTIONS, check_same_options, kept_options, with_recorded_config
@@ -57,6 +60,7 @@ class FaceCLI(LightningCLI):
         parser.add_lightning_class_args(Checkpointing, "checkpoint")
         parser.add_lightning_class_args(NonFinite, "non_finite")
         parser.add_lightning_class_args(Verification, "verification")
+        parser.add_lightning_class_args(Watchdog, "watchdog")
         parser.link_arguments("run_dir", "trainer.default_root_dir")
         parser.link_arguments("seed_everything", "data.seed")
         parser.link_arguments("seed_everything", "model.seed")
@@ -76,6 +80,10 @@ class FaceCLI(LightningCLI):
         loggers = make_loggers(run_dir, self._option("wandb"), self._options()) if self.subcommand == "fit" else []
         return super().instantiate_trainer(**{**kwargs, "logger": loggers})
 
+    def _run_subcommand(self, subcommand: str) -> None:
+        with self._callback(Watchdog).watching():
+            super()._run_subcommand(subcommand)
+
     def before_fit(self) -> None:
         """Everything that can be wrong is found here, in one process, before ranks are started."""
         self.datamodule.check_batch(self.trainer.world_size, self.trainer.accumulate_grad_batches)
@@ -85,7 +93,7 @@ class FaceCLI(LightningCLI):
         self._callback(Verification).read_pairs(self.datamodule)
         self._callback(NonFinite).check(self.trainer)
         self.trainer.saved_options = kept_options(self._options())
-        self._choose(last_intact, partial(self._begin, is_given=bool(self._option("ckpt_path"))))
+        self._choose(last_intact, partial(self._check_resumable, is_given=bool(self._option("ckpt_path"))))
         if self.model.init_from is not None and not self._option("ckpt_path"):
             Exported(Path(self.model.init_from)).load_into(self.model.backbone)
         self._record_config()
@@ -134,11 +142,17 @@ class FaceCLI(LightningCLI):
             self.config_init[str(self.subcommand)]["ckpt_path"] = str(checkpoint / DENSE_FILE)
             self.config_init[str(self.subcommand)]["weights_only"] = True
 
-    def _begin(self, checkpoint: Path | None, *, is_given: bool) -> None:
-        """Refuse what would mix two attempts in a folder; drop the metrics that will be made again."""
-        if checkpoint is not None and is_given:
-            _check_nothing_is_given_up(self.trainer.run_dir, describe(checkpoint).step)
-        self._cut_metrics(self._check_resumable(checkpoint) if checkpoint is not None else 0)
+    def _check_resumable(self, checkpoint: Path | None, *, is_given: bool) -> None:
+        """Refuse what would mix two attempts in a folder, or would not go on as the same run."""
+        if checkpoint is None:
+            return
+        description = describe(checkpoint)
+        if is_given:
+            _check_nothing_is_given_up(self.trainer.run_dir, description.step)
+        position: Position = self.datamodule.position
+        position.resumed_from(description.position)
+        check_engine_can_load(checkpoint, description, self.trainer.engine, self.trainer.world_size)
+        check_same_options(checkpoint, self.trainer.saved_options)
 
     def _check_evaluable(self, checkpoint: Path | None) -> None:
         """Refuse a run without checkpoints, and one of another network."""
@@ -148,21 +162,6 @@ class FaceCLI(LightningCLI):
             )
         check_same_options(checkpoint, kept_options(self._options()), only=NETWORK_OPTIONS)
         check_engine_can_load(checkpoint, describe(checkpoint), self.trainer.engine, self.trainer.world_size)
-
-    def _check_resumable(self, checkpoint: Path) -> int:
-        """Refuse what would not go on as the same run; the step to go on from."""
-        description = describe(checkpoint)
-        position: Position = self.datamodule.position
-        position.resumed_from(description.position)
-        check_engine_can_load(checkpoint, description, self.trainer.engine, self.trainer.world_size)
-        check_same_options(checkpoint, self.trainer.saved_options)
-        return description.step
-
-    def _cut_metrics(self, step: int) -> None:
-        """Drop the rows of steps that will be made again; rows count steps from 0."""
-        for logger in self.trainer.loggers:
-            if isinstance(logger, CsvLogger):
-                logger.cut_after(step - 1)
 
     @rank_zero_only
     def _record_config(self) -> None:
@@ -217,7 +216,7 @@ def run(arguments: list[str] | None = None) -> FaceCLI:
         FaceDataModule,
         trainer_class=FaceTrainer,
         trainer_defaults={
-            "callbacks": [Plots(), Predictions(), Summary(), TripletMining()],
+            "callbacks": [Preemption(), Attempts(), Plots(), Predictions(), Summary(), TripletMining()],
             "enable_checkpointing": False,
             "enable_model_summary": False,
             "log_every_n_steps": 20,

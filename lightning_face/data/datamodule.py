@@ -10,6 +10,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_info
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from lightning_face import signals
 from lightning_face.data.augment import AugmentConfig, augment, normalise
 from lightning_face.data.cache import CacheConfig
 from lightning_face.data.decode import COLORS
@@ -25,6 +26,14 @@ from lightning_face.errors import ConfigError
 
 READ_AHEAD = 2
 """Batches that each data worker has ready or in work, beyond the one that is used."""
+
+
+class _Loader(DataLoader[FaceBatch]):
+    """Starts its workers while signals are held back, until they are shielded: torch's own would end by one."""
+
+    def __iter__(self) -> Any:
+        with signals.held_back():
+            return super().__iter__()
 
 
 class FaceDataModule(LightningDataModule):
@@ -254,13 +263,14 @@ class FaceDataModule(LightningDataModule):
         return self._loader(faces, sampler, keep_workers=False)
 
     def _loader(self, faces: Faces, sampler: Any, *, keep_workers: bool) -> DataLoader[FaceBatch]:
-        return DataLoader(
+        return _Loader(
             faces,
             sampler=sampler,
             batch_size=None,
             num_workers=self.num_workers,
             prefetch_factor=READ_AHEAD if self.num_workers else None,
             persistent_workers=keep_workers and self.num_workers > 0,
+            worker_init_fn=signals.shield_worker,
             pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
         )
 
