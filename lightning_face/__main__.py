@@ -38,6 +38,8 @@ def _keep_the_libraries_quiet() -> None:
     # Every rank computes the same figures of the whole verification set.
     warnings.filterwarnings("ignore", "It is recommended to use `self.log")
     warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")
+    # A run without SLURM is nothing unusual where SLURM is installed.
+    warnings.filterwarnings("ignore", "The `srun` command is available")
     # The new name is unknown to torch 2.11.
     warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated")
 

@@ -11,15 +11,18 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from lightning_face.callbacks.checkpointing import Checkpointing
+from lightning_face.callbacks.identification import Identification
 from lightning_face.callbacks.non_finite import NonFinite
 from lightning_face.callbacks.plots import Plots
 from lightning_face.callbacks.predictions import Predictions
+from lightning_face.callbacks.result import Result
 from lightning_face.callbacks.summary import Summary
 from lightning_face.callbacks.triplet_mining import TripletMining
 from lightning_face.callbacks.verification import Verification
 from lightning_face.checkpoint.choice import best_intact, check_intact, last_intact
 from lightning_face.checkpoint.directory import DENSE_FILE, describe, list_checkpoints, name_of
 from lightning_face.checkpoint.exported import Exported
+from lightning_face.data.batch_checks import check_batch, check_pairs, check_triplets
 from lightning_face.data.datamodule import FaceDataModule
 from lightning_face.data.position import Position
 from lightning_face.engines.choice import check_engine_can_load
@@ -82,11 +85,12 @@ class FaceCLI(LightningCLI):
         Raises:
             FaceError: something the user can mend.
         """
-        self.datamodule.check_batch(self.trainer.world_size, self.trainer.accumulate_grad_batches)
+        data, accumulation = self.datamodule, self.trainer.accumulate_grad_batches
+        check_batch(data.order, self.trainer.world_size, accumulation, data.num_workers)
         objective = self.model.objective_config
-        self.datamodule.check_triplets(are_wanted=objective.mines_offline)
-        self.datamodule.check_pairs(self.trainer.accumulate_grad_batches, objective.pair_losses)
-        self.callback(Verification).read_pairs(self.datamodule)
+        check_triplets(data.order, are_wanted=objective.mines_offline)
+        check_pairs(data.order, data.faces, accumulation, objective.pair_losses)
+        self.callback(Verification).read_pairs(data)
         self.callback(NonFinite).check(self.trainer)
         self.trainer.saved_options = kept_options(self._options())
         if self.model.init_from is not None and not self.option("ckpt_path"):
@@ -110,10 +114,10 @@ class FaceCLI(LightningCLI):
         self._choose(best_intact, self._check_evaluable)
         if self.subcommand != "predict":
             self.callback(Verification).read_pairs(self.datamodule)
-            if not self.datamodule.verification:
+            if not self.datamodule.verification and not self.datamodule.identification:
                 raise ConfigError(
-                    "there is nothing to verify: set data.verification, e.g."
-                    " --data.verification '{lfw: FOLDER}', to a folder made by `python -m data_prep pairs`"
+                    "there is nothing to verify: set data.verification, e.g. --data.verification '{lfw: FOLDER}', to a"
+                    " folder made by `python -m data_prep pairs`, or data.identification to one of known people"
                 )
 
     def _choose(self, of_run: Callable[..., Path | None], check: Callable[[Path | None], None]) -> None:
@@ -206,7 +210,8 @@ def _check_writable(run_dir: Path) -> None:
         run_dir.mkdir(parents=True, exist_ok=True)
         probe = run_dir / f".writable-{os.getpid()}"
         probe.touch()
-        probe.unlink()
+        # On another node, a rank with the same process id may have been first.
+        probe.unlink(missing_ok=True)
     except OSError as error:
         raise ConfigError(f"--run_dir {run_dir} cannot be written ({error.strerror}); choose another folder") from error
 
@@ -227,7 +232,7 @@ def run(arguments: list[str], kind: Callable[..., FaceCLI] = FaceCLI, *, others:
         FaceDataModule,
         trainer_class=FaceTrainer,
         trainer_defaults={
-            "callbacks": [Plots(), Predictions(), Summary(), TripletMining()],
+            "callbacks": [Plots(), Identification(), Predictions(), Result(), Summary(), TripletMining()],
             "enable_checkpointing": False,
             "enable_model_summary": False,
             "log_every_n_steps": 20,

@@ -11,7 +11,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from lightning_face.callbacks.verification import MONITORED
 from lightning_face.checkpoint.directory import checkpoints_of, name_of, point, prune
 from lightning_face.checkpoint.failures import writing
-from lightning_face.distributed.agreement import any_rank, on_rank_zero
+from lightning_face.distributed.agreement import on_rank_zero
 from lightning_face.errors import ConfigError
 from lightning_face.module import FaceModule
 from lightning_face.trainer import FaceTrainer
@@ -63,8 +63,7 @@ class Checkpointing(Callback):
     def on_train_batch_start(self, trainer: FaceTrainer, pl_module: FaceModule, batch: Any, batch_idx: int) -> None:
         """Save what is due after the batch before, whose validation is over now."""
         if batch_idx % trainer.accumulate_grad_batches == 0:
-            if trainer.saver.is_under_way and not any_rank(not trainer.saver.has_ended):
-                trainer.saver.finish()
+            trainer.saver.finish_if_ended()
             self._save_if_due(trainer, at_the_end=False)
 
     def on_train_epoch_end(self, trainer: FaceTrainer, pl_module: FaceModule) -> None:

@@ -79,7 +79,7 @@ def check_devices(devices: Sequence[Device]) -> Finding:
     figure = f"{shown} on {nodes_of(device.host for device in devices)}"
     for (host, memory), ranks in at.items():
         if memory != "host" and len(ranks) > 1:
-            advice = "give each task a GPU of its own: --gpus-per-node as many as --ntasks-per-node, and no --gpu-bind"
+            advice = "start one rank for each GPU, and let all ranks of a node see all of its GPUs: --gpus-per-node"
             return Finding("fails", f"ranks {ranks} share one {devices[ranks[0]].name} on {host}", advice)
         if memory == "host" and len(ranks) > devices[ranks[0]].cores:
             cores = devices[ranks[0]].cores

@@ -73,8 +73,8 @@ def test_checkpoint_that_one_rank_cannot_write(tmp_path: Path, on_rank: int) -> 
     assert errors[0] == errors[1] and "\n" not in errors[0]
     assert errors[0].startswith(f"rank {on_rank}: {folder}")
     assert "File too large" in errors[0] and "another --run_dir" in errors[0]
-    # Threads have failed by the next batch; there all ranks end, which have two more to go.
-    assert [batch_idx for _, batch_idx in ends] == [FAILING_STEP + 1] * 2
+    # Threads have failed by the next batch, and say so there; one later all ranks know and end, before the last one.
+    assert [batch_idx for _, batch_idx in ends] == [FAILING_STEP + 2] * 2
     assert check_intact(folder / "last").step == 2
     # The former one is whole; of the one that could not be written nothing is left.
     assert sorted(path.name for path in folder.iterdir()) == ["last", name_of(2)]
