@@ -57,7 +57,7 @@ def check_space(run_dir: Path, checkpoint_bytes: int, keep: int) -> Finding:
         checkpoint_bytes: of one checkpoint.
         keep: newest checkpoints; the best and the newest at a multiple of so many steps may come on top.
     """
-    free, there = gather_objects(_free_and_used(run_dir) if rank() == 0 else (0, 0))[0]
+    free, there = gather_objects(on_every_rank(lambda: _free_and_used(run_dir) if rank() == 0 else (0, 0)))[0]
     wanted = (keep + 3) * checkpoint_bytes - there
     figure = (
         f"{size_of(free)} free; a checkpoint takes {size_of(checkpoint_bytes)}, up to {keep + 2} are kept while another"
