@@ -50,7 +50,8 @@ def _run(arguments: list[str]) -> None:
         return
     from lightning_face.cli import run
 
-    run(arguments)
+    others = (f"`python -m lightning_face {name} --help`: {summary}" for name, summary in COMMANDS.items())
+    run(arguments, others=f"Also: {'; '.join(others)}")
 
 
 def mistake_behind(error: BaseException | None) -> FaceError | None:

@@ -94,7 +94,7 @@ class FaceModule(LightningModule):
         self.seed = seed
         self.init_from = init_from
         self.objective_config = objective
-        self._make_optimizer: Callable[[Any], Optimizer] = optimizer
+        self.make_optimizer: Callable[[Any], Optimizer] = optimizer
         self._schedule = schedule
         fields = asdict(backbone)
         channels_last = fields.pop("channels_last")
@@ -230,7 +230,7 @@ class FaceModule(LightningModule):
         parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]
         decayed = [parameter for parameter in parameters if parameter.ndim > 1]
         others = [parameter for parameter in parameters if parameter.ndim <= 1]
-        optimizer = self._make_optimizer([{"params": decayed}, {"params": others, "weight_decay": 0.0}])
+        optimizer = self.make_optimizer([{"params": decayed}, {"params": others, "weight_decay": 0.0}])
         scheduler = self._schedule.build(optimizer, self._total_steps())
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
