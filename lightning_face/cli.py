@@ -10,15 +10,18 @@ from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
+from lightning_face.callbacks.attempts import Attempts
 from lightning_face.callbacks.checkpointing import Checkpointing
 from lightning_face.callbacks.identification import Identification
 from lightning_face.callbacks.non_finite import NonFinite
 from lightning_face.callbacks.plots import Plots
 from lightning_face.callbacks.predictions import Predictions
+from lightning_face.callbacks.preemption import Preemption
 from lightning_face.callbacks.result import Result
 from lightning_face.callbacks.summary import Summary
 from lightning_face.callbacks.triplet_mining import TripletMining
 from lightning_face.callbacks.verification import Verification
+from lightning_face.callbacks.watchdog import Watchdog
 from lightning_face.checkpoint.choice import best_intact, check_intact, last_intact
 from lightning_face.checkpoint.directory import DENSE_FILE, describe, list_checkpoints, name_of
 from lightning_face.checkpoint.exported import Exported
@@ -28,7 +31,7 @@ from lightning_face.data.position import Position
 from lightning_face.engines.choice import check_engine_can_load
 from lightning_face.errors import CheckpointError, ConfigError
 from lightning_face.files import write_atomically
-from lightning_face.loggers import CsvLogger, WandbConfig, make_loggers
+from lightning_face.loggers import WandbConfig, make_loggers
 from lightning_face.module import FaceModule
 from lightning_face.parser import OneLineParser
 from lightning_face.recorded import CONFIG_FILE, NETWORK_OPTIONS, check_same_options, kept_options, with_recorded_config
@@ -54,6 +57,7 @@ class FaceCLI(LightningCLI):
         parser.add_lightning_class_args(Checkpointing, "checkpoint")
         parser.add_lightning_class_args(NonFinite, "non_finite")
         parser.add_lightning_class_args(Verification, "verification")
+        parser.add_lightning_class_args(Watchdog, "watchdog")
         parser.link_arguments("run_dir", "trainer.default_root_dir")
         parser.link_arguments("seed_everything", "data.seed")
         parser.link_arguments("seed_everything", "model.seed")
@@ -73,10 +77,14 @@ class FaceCLI(LightningCLI):
         loggers = make_loggers(run_dir, self.option("wandb"), self._options()) if self.subcommand == "fit" else []
         return super().instantiate_trainer(**{**kwargs, "logger": loggers})
 
+    def _run_subcommand(self, subcommand: str) -> None:
+        with self.callback(Watchdog).watching():
+            super()._run_subcommand(subcommand)
+
     def before_fit(self) -> None:
         """Everything that can be wrong is found here, in one process, before ranks are started."""
         self.check_options()
-        self._choose(last_intact, partial(self._begin, is_given=bool(self.option("ckpt_path"))))
+        self._choose(last_intact, partial(self._check_beginning, is_given=bool(self.option("ckpt_path"))))
         self._record_config()
 
     def check_options(self) -> None:
@@ -140,11 +148,12 @@ class FaceCLI(LightningCLI):
             self.config_init[str(self.subcommand)]["ckpt_path"] = str(checkpoint / DENSE_FILE)
             self.config_init[str(self.subcommand)]["weights_only"] = True
 
-    def _begin(self, checkpoint: Path | None, *, is_given: bool) -> None:
-        """Refuse what would mix two attempts in a folder; drop the metrics that will be made again."""
-        if checkpoint is not None and is_given:
-            _check_nothing_is_given_up(self.trainer.run_dir, describe(checkpoint).step)
-        self._cut_metrics(self.check_resumable(checkpoint) if checkpoint is not None else 0)
+    def _check_beginning(self, checkpoint: Path | None, *, is_given: bool) -> None:
+        """Refuse what would mix two attempts in a folder, or would not go on as the same run."""
+        if checkpoint is not None:
+            if is_given:
+                _check_nothing_is_given_up(self.trainer.run_dir, describe(checkpoint).step)
+            self.check_resumable(checkpoint)
 
     def _check_evaluable(self, checkpoint: Path | None) -> None:
         """Refuse a run without checkpoints, and one of another network."""
@@ -167,12 +176,6 @@ class FaceCLI(LightningCLI):
         check_engine_can_load(checkpoint, description, self.trainer.engine, self.trainer.world_size)
         check_same_options(checkpoint, self.trainer.saved_options)
         return description.step
-
-    def _cut_metrics(self, step: int) -> None:
-        """Drop the rows of steps that will be made again; rows count steps from 0."""
-        for logger in self.trainer.loggers:
-            if isinstance(logger, CsvLogger):
-                logger.cut_after(step - 1)
 
     @rank_zero_only
     def _record_config(self) -> None:
@@ -232,7 +235,16 @@ def run(arguments: list[str], kind: Callable[..., FaceCLI] = FaceCLI, *, others:
         FaceDataModule,
         trainer_class=FaceTrainer,
         trainer_defaults={
-            "callbacks": [Plots(), Identification(), Predictions(), Result(), Summary(), TripletMining()],
+            "callbacks": [
+                Preemption(),
+                Attempts(),
+                Plots(),
+                Identification(),
+                Predictions(),
+                Result(),
+                Summary(),
+                TripletMining(),
+            ],
             "enable_checkpointing": False,
             "enable_model_summary": False,
             "log_every_n_steps": 20,

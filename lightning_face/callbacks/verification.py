@@ -7,15 +7,15 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_info
 from torch import Tensor
 
 from lightning_face.callbacks.gathered import GatheredFeatures
+from lightning_face.callbacks.plots import publish
 from lightning_face.callbacks.result import Evaluation, weights_of
 from lightning_face.data.faces import FaceBatch
 from lightning_face.data.manifest import PAIRS_FILE
 from lightning_face.errors import ConfigError
 from lightning_face.evaluation.embeddings import Fusion
-from lightning_face.evaluation.figures import roc_figure, save, score_histogram_figure
+from lightning_face.evaluation.figures import roc_figure, score_histogram_figure
 from lightning_face.evaluation.pairs import PairList, read_pairs
 from lightning_face.evaluation.verification import VerificationResult, verify
-from lightning_face.loggers import show
 from lightning_face.module import FaceModule
 from lightning_face.trainer import FaceTrainer
 
@@ -100,14 +100,11 @@ class Verification(Evaluation):
         return {"fusion": self.fusions[0], "verification": figures} if figures else {}
 
     def _draw(self, trainer: FaceTrainer) -> None:
-        folder = trainer.run_dir / "plots"
-        folder.mkdir(parents=True, exist_ok=True)
         figures = {"roc": roc_figure({name: self.results[name] for name in self._pairs})}
         for name in self._pairs:
             figures[f"scores-{name}"] = score_histogram_figure(self.results[name], f"{name}, {weights_of(trainer)}")
         for name, figure in figures.items():
-            save(figure, folder / f"{name}.png")
-            show(trainer.loggers, folder / f"{name}.png")
+            publish(trainer, figure, name)
 
     def _print(self, scalars: dict[str, float], weights: str) -> None:
         for name in self._pairs:

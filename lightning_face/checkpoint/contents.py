@@ -24,6 +24,7 @@ from lightning_face.checkpoint.tables import save_tables
 from lightning_face.data.manifest import IDENTITIES_FILE
 from lightning_face.distributed.agreement import gather_objects, on_every_rank, on_rank_zero
 from lightning_face.distributed.world import rank
+from lightning_face.errors import SupersededError
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,8 @@ def leaving_nothing(final: Path) -> Iterator[None]:
     """Remove what is written of a checkpoint where that fails: a disk that is full should not stay so."""
     try:
         yield
-    except Exception:
-        if rank() == 0:
+    except Exception as error:
+        if rank() == 0 and not isinstance(error, SupersededError):  # what is there belongs to another attempt
             shutil.rmtree(partial_of(final), ignore_errors=True)
         raise
 

@@ -94,9 +94,9 @@ def started_fit(config: Path, run_dir: Path, *arguments: object) -> Iterator[sub
             process.wait()
 
 
-def log_of(run_dir: Path) -> str:
-    """The end of what a background `fit` printed."""
-    return run_dir.with_suffix(".log").read_text()[-4000:]
+def log_of(run_dir: Path, *, whole: bool = False) -> str:
+    """What a background `fit` printed, or the end of it."""
+    return run_dir.with_suffix(".log").read_text()[0 if whole else -4000 :]
 
 
 def fit(config: Path, run_dir: Path, *arguments: object) -> subprocess.CompletedProcess[str]:

@@ -13,12 +13,12 @@ ROOT = Path(__file__).parents[2]
 
 FLOORS = {
     "lightning_face": (
-        {"errors", "hashing", "files", "directions", "finite"},
-        {"losses", "models", "distributed", "optim"},
+        {"errors", "hashing", "files", "directions", "finite", "signals", "watchdog"},
+        {"losses", "models", "distributed", "optim", "attempts"},
         {"tables", "data", "evaluation"},
         {"objectives"},
         {"checkpoint", "loggers"},
-        {"engines"},
+        {"engines", "launcher"},
         {"trainer", "recorded", "parser"},
         {"module"},
         {"callbacks", "doctor"},

@@ -9,6 +9,7 @@ import wandb
 from pytorch_lightning.loggers import WandbLogger
 
 from lightning_face.loggers import METRICS_FILE, CsvLogger, WandbConfig, make_loggers
+from tests.disk import full_disk
 
 
 def rows_of(run_dir: Path) -> list[dict[str, str]]:
@@ -89,6 +90,24 @@ def test_metric_whose_column_was_lost_is_found_again(tmp_path: Path) -> None:
     again = CsvLogger(tmp_path)
     again.log_metrics({"data/replaced": 3.0}, 2)
     assert [row["data/replaced"] for row in rows_of(tmp_path)] == ["", "", "3.0"]
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["before the first row", "later"])
+@pytest.mark.parametrize("num_bytes", [0, 35, 47], ids=["nothing fits", "half a row fits", "a row and a half fit"])
+def test_rows_wait_where_the_disk_is_full(tmp_path: Path, num_bytes: int, first: bool) -> None:
+    logger = logged(tmp_path, range(0 if first else 2))
+    with (
+        full_disk(num_bytes),
+        pytest.warns(UserWarning, match=r"metrics.csv cannot be written now \(.*\); \d rows wait"),
+    ):
+        for step in range(2, 5):
+            logger.log_metrics({"train/loss": step / 8, "epoch": 0}, step)
+    logger.log_metrics({"train/loss": 0.5, "verification/accuracy": 0.9}, 5)
+    assert [int(row["step"]) for row in rows_of(tmp_path)] == list(range(2 if first else 0, 6))
+    with full_disk(num_bytes), pytest.warns(UserWarning, match="1 rows wait"):
+        logger.log_metrics({"train/loss": 0.5}, 6)
+    logger.finalize("success")
+    assert [int(row["step"]) for row in rows_of(tmp_path)] == list(range(2 if first else 0, 7))
 
 
 def test_disabled_wandb_leaves_the_csv_alone(tmp_path: Path) -> None:
