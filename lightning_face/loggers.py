@@ -7,6 +7,7 @@ import os
 import secrets
 import socket
 from argparse import Namespace
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -157,8 +158,7 @@ def make_loggers(run_dir: Path, wandb: WandbConfig, config: dict[str, Any]) -> l
     loggers: list[Logger] = [CsvLogger(run_dir)]
     if wandb.mode == "disabled":
         return loggers
-    with signals.held_back():  # W&B's process would end by one
-        offline = wandb.mode == "offline" or (wandb.mode == "auto" and not _server_answers())
+    offline = wandb.mode == "offline" or (wandb.mode == "auto" and not _server_answers())
     logger = _WandbLogger(
         project=wandb.project,
         name=wandb.name or run_dir.resolve().name,
@@ -174,13 +174,17 @@ def make_loggers(run_dir: Path, wandb: WandbConfig, config: dict[str, Any]) -> l
 
 
 class _WandbLogger(WandbLogger):
-    """Starts W&B's process while signals are held back, so that none ends it: it has to send the last rows."""
+    """Lets a run go on whose W&B process was ended by a signal to all processes of the job."""
 
-    @property
-    def experiment(self) -> Any:
-        """The run in W&B; on the first rank, others get a dummy."""
-        with signals.held_back():
-            return super().experiment
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Send a row."""
+        try:
+            super().log_metrics(metrics, step)
+        except Exception as error:
+            if not signals.received():
+                raise
+            rank_zero_warn(f"W&B does not get what step {step} has logged, it was signalled too ({error!r})")
 
 
 def show(loggers: list[Logger], plot: Path) -> None:
