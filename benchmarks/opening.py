@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch.utils.data import DataLoader
+import torch
 
 from data_prep.passes.publish import publish
 from lightning_face.data.datamodule import FaceDataModule
+from lightning_face.data.loading import make_loader
 from lightning_face.data.sampler import TrainSampler
 from lightning_face.data.shards import Shards
 
@@ -74,7 +75,10 @@ def open_and_read(dataset: Path, order: str, batch_size: int, num_workers: int) 
     data = FaceDataModule(str(dataset), global_batch_size=batch_size, **ORDERS[order])
     sampler = TrainSampler(data.order, accumulation=1, rank=0, num_ranks=1, first_epoch=0, first_step=0)
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # more workers than cores
-        batches = iter(DataLoader(data.faces, sampler=sampler, batch_size=None, num_workers=num_workers))
+        loader = make_loader(
+            data.faces, sampler, batch_size, num_workers=num_workers, keep_workers=False, device=torch.device("cpu")
+        )
+        batches = iter(loader)
     next(batches)
     first_batch_s = time.perf_counter() - start
     for _ in range(2 * num_workers):

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import simplejpeg
+import torch
 import webdataset as wds
 from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import PILToTensor
 
 from lightning_face.data.faces import Faces
+from lightning_face.data.loading import make_loader
 from lightning_face.data.order import LaneOrder
 from lightning_face.data.sampler import TrainSampler
 from lightning_face.data.shards import Shards
@@ -56,7 +58,9 @@ def unpack(dataset: Path, images: Path) -> None:
 def _ours(faces: Faces, batch_size: int, num_workers: int) -> Iterable[Any]:
     order = LaneOrder(tuple(shard.samples for shard in faces.shards.manifest.shards), batch_size, seed=0)
     sampler = TrainSampler(order, accumulation=1, rank=0, num_ranks=1, first_epoch=0, first_step=0)
-    return DataLoader(faces, sampler=sampler, batch_size=None, num_workers=num_workers)
+    return make_loader(
+        faces, sampler, batch_size, num_workers=num_workers, keep_workers=False, device=torch.device("cpu")
+    )
 
 
 def _webdataset(tars: Sequence[str], batch_size: int, num_workers: int) -> Iterable[Any]:

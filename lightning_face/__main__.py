@@ -88,6 +88,8 @@ def _keep_the_libraries_quiet() -> None:
     # Every rank computes the same figures of the whole verification set.
     warnings.filterwarnings("ignore", "It is recommended to use `self.log")
     warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")
+    # A run without SLURM is nothing unusual where SLURM is installed.
+    warnings.filterwarnings("ignore", "The `srun` command is available")
     # The new name is unknown to torch 2.11.
     warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated")
 
@@ -98,7 +100,8 @@ def _run(arguments: list[str]) -> None:
         return
     from lightning_face.cli import run
 
-    run(arguments)
+    others = (f"`python -m lightning_face {name} --help`: {summary}" for name, summary in COMMANDS.items())
+    run(arguments, others=f"Also: {'; '.join(others)}")
 
 
 def mistake_behind(error: BaseException | None) -> FaceError | None:

@@ -1,7 +1,6 @@
 """The command line: LightningCLI with the trainer's defaults, the links between data and model, and run folders."""
 
 import os
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -13,10 +12,12 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from lightning_face.callbacks.attempts import Attempts
 from lightning_face.callbacks.checkpointing import Checkpointing
+from lightning_face.callbacks.identification import Identification
 from lightning_face.callbacks.non_finite import NonFinite
 from lightning_face.callbacks.plots import Plots
 from lightning_face.callbacks.predictions import Predictions
 from lightning_face.callbacks.preemption import Preemption
+from lightning_face.callbacks.result import Result
 from lightning_face.callbacks.summary import Summary
 from lightning_face.callbacks.triplet_mining import TripletMining
 from lightning_face.callbacks.verification import Verification
@@ -24,7 +25,7 @@ from lightning_face.callbacks.watchdog import Watchdog
 from lightning_face.checkpoint.choice import best_intact, check_intact, last_intact
 from lightning_face.checkpoint.directory import DENSE_FILE, describe, list_checkpoints, name_of
 from lightning_face.checkpoint.exported import Exported
-from lightning_face.commands import COMMANDS
+from lightning_face.data.batch_checks import check_batch, check_pairs, check_triplets
 from lightning_face.data.datamodule import FaceDataModule
 from lightning_face.data.position import Position
 from lightning_face.engines.choice import check_engine_can_load
@@ -35,10 +36,6 @@ from lightning_face.module import FaceModule
 from lightning_face.parser import OneLineParser
 from lightning_face.recorded import CONFIG_FILE, NETWORK_OPTIONS, check_same_options, kept_options, with_recorded_config
 from lightning_face.trainer import FaceTrainer
-
-_DESCRIPTION = "Train, evaluate and use face embeddings. Also: " + "; ".join(
-    f"`python -m lightning_face {name} --help`: {summary}" for name, summary in COMMANDS.items()
-)
 
 
 class FaceCLI(LightningCLI):
@@ -70,33 +67,42 @@ class FaceCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Give the trainer the run's loggers and callbacks."""
-        run_dir = Path(self._option("run_dir"))
-        if self._option("trainer").get("logger"):
+        run_dir = Path(self.option("run_dir"))
+        if self.option("trainer").get("logger"):
             raise ConfigError("trainer.logger has no effect: runs log to metrics.csv and, with `wandb`, to W&B")
         if self.subcommand == "fit":
             _check_writable(run_dir)
         elif not run_dir.is_dir():
             raise ConfigError(f"--run_dir {run_dir} is no run folder: it does not exist; give one that `fit` wrote")
-        loggers = make_loggers(run_dir, self._option("wandb"), self._options()) if self.subcommand == "fit" else []
+        loggers = make_loggers(run_dir, self.option("wandb"), self._options()) if self.subcommand == "fit" else []
         return super().instantiate_trainer(**{**kwargs, "logger": loggers})
 
     def _run_subcommand(self, subcommand: str) -> None:
-        with self._callback(Watchdog).watching():
+        with self.callback(Watchdog).watching():
             super()._run_subcommand(subcommand)
 
     def before_fit(self) -> None:
         """Everything that can be wrong is found here, in one process, before ranks are started."""
-        self.datamodule.check_batch(self.trainer.world_size, self.trainer.accumulate_grad_batches)
-        objective = self.model.objective_config
-        self.datamodule.check_triplets(are_wanted=objective.mines_offline)
-        self.datamodule.check_pairs(self.trainer.accumulate_grad_batches, objective.pair_losses)
-        self._callback(Verification).read_pairs(self.datamodule)
-        self._callback(NonFinite).check(self.trainer)
-        self.trainer.saved_options = kept_options(self._options())
-        self._choose(last_intact, partial(self._check_resumable, is_given=bool(self._option("ckpt_path"))))
-        if self.model.init_from is not None and not self._option("ckpt_path"):
-            Exported(Path(self.model.init_from)).load_into(self.model.backbone)
+        self.check_options()
+        self._choose(last_intact, partial(self._check_beginning, is_given=bool(self.option("ckpt_path"))))
         self._record_config()
+
+    def check_options(self) -> None:
+        """Compare options with one another and with the data; nothing is written.
+
+        Raises:
+            FaceError: something the user can mend.
+        """
+        data, accumulation = self.datamodule, self.trainer.accumulate_grad_batches
+        check_batch(data.order, self.trainer.world_size, accumulation, data.num_workers)
+        objective = self.model.objective_config
+        check_triplets(data.order, are_wanted=objective.mines_offline)
+        check_pairs(data.order, data.faces, accumulation, objective.pair_losses)
+        self.callback(Verification).read_pairs(data)
+        self.callback(NonFinite).check(self.trainer)
+        self.trainer.saved_options = kept_options(self._options())
+        if self.model.init_from is not None and not self.option("ckpt_path"):
+            Exported(Path(self.model.init_from)).load_into(self.model.backbone)
 
     def before_validate(self) -> None:
         """Choose the checkpoint; the callback prints what Lightning's table would repeat."""
@@ -115,11 +121,11 @@ class FaceCLI(LightningCLI):
     def _choose_for_evaluation(self) -> None:
         self._choose(best_intact, self._check_evaluable)
         if self.subcommand != "predict":
-            self._callback(Verification).read_pairs(self.datamodule)
-            if not self.datamodule.verification:
+            self.callback(Verification).read_pairs(self.datamodule)
+            if not self.datamodule.verification and not self.datamodule.identification:
                 raise ConfigError(
-                    "there is nothing to verify: set data.verification, e.g."
-                    " --data.verification '{lfw: FOLDER}', to a folder made by `python -m data_prep pairs`"
+                    "there is nothing to verify: set data.verification, e.g. --data.verification '{lfw: FOLDER}', to a"
+                    " folder made by `python -m data_prep pairs`, or data.identification to one of known people"
                 )
 
     def _choose(self, of_run: Callable[..., Path | None], check: Callable[[Path | None], None]) -> None:
@@ -127,7 +133,7 @@ class FaceCLI(LightningCLI):
 
         Once ranks have met, rank 0 reads it, and may choose one before it; all load that.
         """
-        given = self._option("ckpt_path")
+        given = self.option("ckpt_path")
 
         def chosen(*, every_byte: bool) -> Path | None:
             if given:
@@ -142,17 +148,12 @@ class FaceCLI(LightningCLI):
             self.config_init[str(self.subcommand)]["ckpt_path"] = str(checkpoint / DENSE_FILE)
             self.config_init[str(self.subcommand)]["weights_only"] = True
 
-    def _check_resumable(self, checkpoint: Path | None, *, is_given: bool) -> None:
+    def _check_beginning(self, checkpoint: Path | None, *, is_given: bool) -> None:
         """Refuse what would mix two attempts in a folder, or would not go on as the same run."""
-        if checkpoint is None:
-            return
-        description = describe(checkpoint)
-        if is_given:
-            _check_nothing_is_given_up(self.trainer.run_dir, description.step)
-        position: Position = self.datamodule.position
-        position.resumed_from(description.position)
-        check_engine_can_load(checkpoint, description, self.trainer.engine, self.trainer.world_size)
-        check_same_options(checkpoint, self.trainer.saved_options)
+        if checkpoint is not None:
+            if is_given:
+                _check_nothing_is_given_up(self.trainer.run_dir, describe(checkpoint).step)
+            self.check_resumable(checkpoint)
 
     def _check_evaluable(self, checkpoint: Path | None) -> None:
         """Refuse a run without checkpoints, and one of another network."""
@@ -163,6 +164,19 @@ class FaceCLI(LightningCLI):
         check_same_options(checkpoint, kept_options(self._options()), only=NETWORK_OPTIONS)
         check_engine_can_load(checkpoint, describe(checkpoint), self.trainer.engine, self.trainer.world_size)
 
+    def check_resumable(self, checkpoint: Path) -> int:
+        """The step to go on from.
+
+        Raises:
+            CheckpointError: what goes on would not be the same run.
+        """
+        description = describe(checkpoint)
+        position: Position = self.datamodule.position
+        position.resumed_from(description.position)
+        check_engine_can_load(checkpoint, description, self.trainer.engine, self.trainer.world_size)
+        check_same_options(checkpoint, self.trainer.saved_options)
+        return description.step
+
     @rank_zero_only
     def _record_config(self) -> None:
         config = self.config[str(self.subcommand)].clone()
@@ -171,10 +185,12 @@ class FaceCLI(LightningCLI):
         text = self._parser(self.subcommand).dump(config, skip_check=True)
         write_atomically(self.trainer.run_dir / CONFIG_FILE, text.encode())
 
-    def _callback(self, kind: type[Callback]) -> Any:
+    def callback(self, kind: type[Callback]) -> Any:
+        """The one of a kind."""
         return next(callback for callback in self.trainer.callbacks if isinstance(callback, kind))
 
-    def _option(self, name: str) -> Any:
+    def option(self, name: str) -> Any:
+        """A value of the command line."""
         return self.config_init[str(self.subcommand)].get(name)
 
     def _options(self) -> dict[str, Any]:
@@ -197,26 +213,38 @@ def _check_writable(run_dir: Path) -> None:
         run_dir.mkdir(parents=True, exist_ok=True)
         probe = run_dir / f".writable-{os.getpid()}"
         probe.touch()
-        probe.unlink()
+        # On another node, a rank with the same process id may have been first.
+        probe.unlink(missing_ok=True)
     except OSError as error:
         raise ConfigError(f"--run_dir {run_dir} cannot be written ({error.strerror}); choose another folder") from error
 
 
-def run(arguments: list[str] | None = None) -> FaceCLI:
+def run(arguments: list[str], kind: Callable[..., FaceCLI] = FaceCLI, *, others: str = "") -> FaceCLI:
     """Parse the command line and do what it says.
 
     Args:
-        arguments: default: those of the process.
+        arguments: of the command line.
+        kind: what it does with them.
+        others: a sentence about commands that are not told of here.
 
     Raises:
         FaceError: something the user can mend.
     """
-    return FaceCLI(
+    return kind(
         FaceModule,
         FaceDataModule,
         trainer_class=FaceTrainer,
         trainer_defaults={
-            "callbacks": [Preemption(), Attempts(), Plots(), Predictions(), Summary(), TripletMining()],
+            "callbacks": [
+                Preemption(),
+                Attempts(),
+                Plots(),
+                Identification(),
+                Predictions(),
+                Result(),
+                Summary(),
+                TripletMining(),
+            ],
             "enable_checkpointing": False,
             "enable_model_summary": False,
             "log_every_n_steps": 20,
@@ -227,6 +255,6 @@ def run(arguments: list[str] | None = None) -> FaceCLI:
         auto_configure_optimizers=False,
         seed_everything_default=1,
         parser_class=OneLineParser,
-        parser_kwargs={"description": _DESCRIPTION},
-        args=with_recorded_config(list(sys.argv[1:] if arguments is None else arguments)),
+        parser_kwargs={"description": f"Train, evaluate and use face embeddings. {others}"},
+        args=with_recorded_config(arguments),
     )

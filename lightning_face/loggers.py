@@ -158,7 +158,7 @@ def make_loggers(run_dir: Path, wandb: WandbConfig, config: dict[str, Any]) -> l
     loggers: list[Logger] = [CsvLogger(run_dir)]
     if wandb.mode == "disabled":
         return loggers
-    offline = wandb.mode == "offline" or (wandb.mode == "auto" and not _server_answers())
+    offline = wandb.mode == "offline" or (wandb.mode == "auto" and not wandb_answers())
     logger = _WandbLogger(
         project=wandb.project,
         name=wandb.name or run_dir.resolve().name,
@@ -208,7 +208,7 @@ def _wandb_id(run_dir: Path) -> str:
     return path.read_text().strip() if path.is_file() else "of-rank-0"
 
 
-def _server_answers() -> bool:
+def wandb_answers() -> bool:
     """Whether somebody is logged in, and the server can be reached within 10 s."""
     import wandb
 

@@ -16,6 +16,7 @@ from lightning_face.checkpoint.failures import writing
 from lightning_face.checkpoint.saver import Saver
 from lightning_face.data.datamodule import FaceDataModule
 from lightning_face.distributed.agreement import any_rank, on_rank_zero
+from lightning_face.distributed.slurm import follow_slurm
 from lightning_face.distributed.step_agreement import StepAgreement
 from lightning_face.engines.choice import check_engine_serves, engine_of, held_weights, make_strategy
 from lightning_face.engines.dense import DensePart
@@ -69,9 +70,10 @@ class FaceTrainer(Trainer):
             if kwargs.setdefault(name, needed) != needed:
                 raise ConfigError(f"trainer.{name} must be {needed}: the order of data is our own; leave it out")
         _refuse_what_breaks_the_promises(kwargs)
+        on_cpu = kwargs.get("accelerator") == "cpu" or not torch.cuda.is_available()
+        kwargs = follow_slurm(kwargs, None if on_cpu else torch.cuda.device_count())
         name = kwargs.get("strategy", "auto")
         if isinstance(name, str):
-            on_cpu = kwargs.get("accelerator") == "cpu" or not torch.cuda.is_available()
             mixed = kwargs.get("precision") in _MIXED
             kwargs["strategy"] = make_strategy(name, on_cpu=on_cpu, mixed=mixed)
         super().__init__(*args, **kwargs)
@@ -174,5 +176,5 @@ class FaceTrainer(Trainer):
             num_ranks=self.world_size,
             files={},
         )
-        of_rank_zero = {} if dense is None or not self.is_global_zero else {"dense": dense}
-        return Contents({"tables": own, **of_rank_zero}, held, self.datamodule.identities_file, described)
+        dense = dense if self.is_global_zero else None
+        return Contents(dense, own, held, self.datamodule.identities_file, described)

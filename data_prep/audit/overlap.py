@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from data_prep.audit.image_hashes import hash_images
 from data_prep.audit.shared_images import places_of, shared_images
 from data_prep.passes.publish import identities_text
+from data_prep.passes.record import WORK_FOLDER, clear_work
 from data_prep.progress import say
 from data_prep.sources.identity_names import without_spelling
 from lightning_face.data.shards import Shards
@@ -45,7 +46,8 @@ def overlap(train: Path, evaluations: Sequence[Path], *, bits: int, out: Path | 
         train: folder of the training set.
         evaluations: folders of the others.
         bits: of 64 that the perceptual hashes of two images may differ in.
-        out: folder for the lists of what is shared; None writes none.
+        out: folder for the lists of what is shared, and until they are written for the hashes, which a run that is
+            started again takes; None writes nothing.
         workers: processes.
 
     Returns:
@@ -55,7 +57,8 @@ def overlap(train: Path, evaluations: Sequence[Path], *, bits: int, out: Path | 
         DataError: one is no dataset or cannot be read, or `out` cannot be written.
     """
     opened = [_open(folder) for folder in (train, *evaluations)]
-    trained, *others = (_hashed(shards, workers) for shards in opened)
+    work = None if out is None else _begin(out)
+    trained, *others = (_hashed(shards, workers, work) for shards in opened)
     found = []
     for evaluation in others:
         images_P = shared_images(trained.hashes_N, evaluation.hashes_N, bits)
@@ -63,6 +66,7 @@ def overlap(train: Path, evaluations: Sequence[Path], *, bits: int, out: Path | 
         _tell(trained, found[-1], bits)
     if out is not None:
         _write(out, trained, found)
+        clear_work(out)
     return int(any(len(shared.labels) or len(shared.images_P) for shared in found))
 
 
@@ -73,12 +77,25 @@ def _open(folder: Path) -> Shards:
         raise DataError(f"cannot read {folder}: {error.strerror}") from error
 
 
-def _hashed(shards: Shards, workers: int) -> Dataset:
+def _begin(out: Path) -> Path:
+    """Make the folder of unfinished work in `out`."""
+    try:
+        (out / WORK_FOLDER).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(_cannot_write(out, error)) from error
+    return out / WORK_FOLDER
+
+
+def _cannot_write(out: Path, error: OSError) -> str:
+    return f"cannot write {out}: {error.strerror}; choose a folder that can be written"
+
+
+def _hashed(shards: Shards, workers: int, work: Path | None) -> Dataset:
     try:
         names = shards.identities()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"the names of {shards.folder} cannot be read: {error}") from error
-    hashes_N = hash_images(shards, workers)
+    hashes_N = hash_images(shards, workers, work)
     damaged = int((~hashes_N["is_decoded"]).sum())
     if damaged:
         say(f"{shards.folder}: images that cannot be decoded, compared by their bytes alone: {damaged:,}")
@@ -112,11 +129,10 @@ def _write(out: Path, train: Dataset, found: Sequence[Shared]) -> None:
     labels = {label for shared in found for label in (*shared.labels, *label_N[shared.images_P["train"]].tolist())}
     num_images = int(np.isin(label_N, list(labels)).sum())
     try:
-        out.mkdir(parents=True, exist_ok=True)
         write_atomically(out / NAMES_FILE, identities_text(sorted(train.names[label] for label in labels)))
         write_atomically(out / IMAGES_FILE, _images_csv(train, found))
     except OSError as error:
-        raise DataError(f"cannot write {out}: {error.strerror}; choose a folder that can be written") from error
+        raise DataError(_cannot_write(out, error)) from error
     say(f"{out / NAMES_FILE}, for --exclude: {len(labels):,} people of {train.shards.folder}, {num_images:,} images")
 
 

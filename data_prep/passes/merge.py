@@ -23,6 +23,8 @@ from data_prep.progress import progress, say
 from lightning_face.data.manifest import INDEX_DTYPE, MANIFEST_FILE, Manifest, Shard
 from lightning_face.errors import DataError
 
+_MOST_SHOWN = 5  # names that --exclude has in vain: a list of a test set has mostly such
+
 
 def merge(out: Path, max_rejected: float, workers: int) -> Manifest:
     """Select from the gathered images and write them to shards: the second pass.
@@ -72,6 +74,12 @@ def _tell_left_out(
         raise DataError(
             f"{rejected:,} of {num_items:,} images cannot be used, more than --max-rejected {max_rejected:g};"
             f" the reasons are in {path}; mend the source and remove {out}, or allow more"
+        )
+    if selection.not_met:
+        more = ", ..." if len(selection.not_met) > _MOST_SHOWN else ""
+        say(
+            f"--exclude names people without an image in the source, {len(selection.not_met):,} of"
+            f" {len(recipe.exclude):,}: {', '.join(selection.not_met[:_MOST_SHOWN])}{more}"
         )
     if kinds:
         say(f"left out {kinds.total():,} of {num_items:,} images; the reasons are in {path}")

@@ -40,11 +40,13 @@ class Selection:
         identities: name of each label, sorted.
         samples: SAMPLE_DTYPE, in the order of the source.
         left_out: LEFT_OUT_DTYPE, in the order of the source.
+        not_met: names to be excluded that no face has, sorted.
     """
 
     identities: Sequence[str]
     samples: NDArray[np.void]
     left_out: NDArray[np.void]
+    not_met: Sequence[str]
 
 
 def select(work: Path, num_items: int, recipe: Recipe) -> Selection:
@@ -72,7 +74,7 @@ def select(work: Path, num_items: int, recipe: Recipe) -> Selection:
         samples[column] = kept[column]
     samples["chunk"] = kept["number"] // spool.CHUNK_ITEMS
     samples["label"] = labels[kept["identity"]]
-    return Selection(identities, samples, left_out)
+    return Selection(identities, samples, left_out, sorted(set(recipe.exclude).difference(names)))
 
 
 def _read(work: Path, num_items: int) -> tuple[NDArray[np.void], NDArray[np.uint64], list[str]]:

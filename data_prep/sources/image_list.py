@@ -53,10 +53,12 @@ class ImageList:
         Raises:
             DataError: the list or the folder cannot be read.
         """
-        if not os.path.isdir(self.root):
+        try:
+            os.stat(os.path.join(self.root, "."))  # asks for the right to enter it, too
+        except OSError as error:
             raise DataError(
-                f"{self.root} is missing or no folder; --root is the folder that paths in {self.file} begin in"
-            )
+                f"cannot enter {self.root}: {error.strerror}; --root is the folder that paths in {self.file} begin in"
+            ) from error
         try:
             with self.file.open("rb") as file:
                 for number, line in enumerate(file, 1):

@@ -38,7 +38,7 @@ def make_index(tars: Path, *, num_classes: int | None, identities: Path | None, 
         workers: processes.
 
     Raises:
-        DataError: there are no tars, one is damaged, or a label is not below `num_classes`.
+        DataError: there are no tars, one is damaged, a label is not below `num_classes`, or a name comes twice.
         ConfigError: the folder was made by another command, or names and number of classes differ.
     """
     if not os.path.isdir(tars):
@@ -48,7 +48,7 @@ def make_index(tars: Path, *, num_classes: int | None, identities: Path | None, 
     paths = sorted(path for path in tars.glob("*.tar") if path.is_file())
     if not paths:
         raise DataError(f"{tars} holds no *.tar (unpack compressed ones: bytes inside them have no place to index)")
-    names = read_lines(identities) if identities else None
+    names = _names_in(identities) if identities else None
     if names and num_classes not in (None, len(names)):
         raise ConfigError(f"--num-classes {num_classes}, but {identities} has {len(names)} names; give one of the two")
     with progress(f"indexing {tars}", len(paths)) as show:
@@ -99,9 +99,20 @@ def _names(path: Path, num_classes: int) -> list[str]:
     numbers = [str(label) for label in range(num_classes)]
     if not path.is_file():
         return numbers
-    names = read_lines(path)
+    names = _names_in(path)
     if len(names) == num_classes:
         return names
     if all(name == str(line) for line, name in enumerate(names)):  # ours, from before tars came or went
         return numbers
     raise DataError(f"{path} has {len(names)} names for {num_classes} classes; complete or remove it")
+
+
+def _names_in(path: Path) -> list[str]:
+    """Lines that all differ: rows of class tables are found by name."""
+    names, first = read_lines(path), dict[str, int]()
+    for number, name in enumerate(names, 1):
+        if first.setdefault(name, number) != number:
+            raise DataError(
+                f"{path} line {number}: {name} is the name of line {first[name]} already; give each label its own name"
+            )
+    return names

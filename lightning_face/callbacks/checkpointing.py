@@ -13,7 +13,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from lightning_face.callbacks.verification import MONITORED
 from lightning_face.checkpoint.directory import checkpoints_of, name_of, point, prune
 from lightning_face.checkpoint.failures import writing
-from lightning_face.distributed.agreement import any_rank, on_rank_zero
+from lightning_face.distributed.agreement import on_rank_zero
 from lightning_face.errors import CheckpointError, ConfigError
 from lightning_face.module import FaceModule
 from lightning_face.trainer import FaceTrainer
@@ -67,8 +67,7 @@ class Checkpointing(Callback):
         """Save what is due after the batch before, whose validation is over now."""
         if batch_idx % trainer.accumulate_grad_batches == 0:
             with self._tolerance(trainer):
-                if trainer.saver.is_under_way and not any_rank(not trainer.saver.has_ended):
-                    trainer.saver.finish()
+                trainer.saver.finish_if_ended()
             with self._tolerance(trainer):
                 self._save_if_due(trainer, at_the_end=False)
 

@@ -10,30 +10,20 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_info
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from lightning_face import signals
 from lightning_face.data.augment import AugmentConfig, augment, normalise
 from lightning_face.data.cache import CacheConfig
 from lightning_face.data.decode import COLORS
 from lightning_face.data.faces import FaceBatch, Faces
 from lightning_face.data.identity_order import IdentityOrder
+from lightning_face.data.known import known_classes
+from lightning_face.data.loading import make_loader
 from lightning_face.data.manifest import IDENTITIES_FILE, PAIRS_FILE
-from lightning_face.data.order import Ids, LaneOrder, Order, slots_of
+from lightning_face.data.order import Ids, LaneOrder, Order
 from lightning_face.data.places import open_dataset
 from lightning_face.data.position import Position
 from lightning_face.data.sampler import GivenSampler, SequentialSampler, TrainSampler, share_of
 from lightning_face.data.triplet_order import TripletOrder
 from lightning_face.errors import ConfigError
-
-READ_AHEAD = 2
-"""Batches that each data worker has ready or in work, beyond the one that is used."""
-
-
-class _Loader(DataLoader[FaceBatch]):
-    """Starts its workers while signals are held back, until they are shielded: torch's own would end by one."""
-
-    def __iter__(self) -> Any:
-        with signals.held_back():
-            return super().__iter__()
 
 
 class FaceDataModule(LightningDataModule):
@@ -42,6 +32,8 @@ class FaceDataModule(LightningDataModule):
     Args:
         train: folder of the training dataset, or with a cache the URL below which its files lie.
         verification: name and folder or URL of each verification set, scored during and after training.
+        identification: name and folder or URL of each identification set, a dataset of people of the training set:
+            how many of its images the class tables take for the right one of them is reported where pairs are scored.
         predict: folder or URL of the dataset that `predict` embeds; default: the training dataset.
         global_batch_size: samples per optimizer step over all ranks and micro-batches.
         image_size: side of the network's input, pixels; images are scaled to it on the device.
@@ -71,6 +63,7 @@ class FaceDataModule(LightningDataModule):
         train: str,
         verification: dict[str, str] | None = None,
         predict: str | None = None,
+        identification: dict[str, str] | None = None,
         global_batch_size: int = 256,
         image_size: int = 112,
         channels: int = 3,
@@ -102,6 +95,14 @@ class FaceDataModule(LightningDataModule):
         self.verification = {
             name: Faces(open_dataset(source, cache, PAIRS_FILE), seed, channels=channels, replace_damaged=False)
             for name, source in (verification or {}).items()
+        }
+        self.identification = {
+            name: Faces(open_dataset(source, cache), seed, channels=channels, replace_damaged=False)
+            for name, source in (identification or {}).items()
+        }
+        self.classes_of = {
+            name: known_classes(f"data.identification {name}", faces.shards, self.faces.shards)
+            for name, faces in self.identification.items()
         }
         shards = open_dataset(predict, cache) if predict else self.faces.shards
         self.predict = Faces(shards, seed, channels=channels, replace_damaged=False)
@@ -136,60 +137,6 @@ class FaceDataModule(LightningDataModule):
         """Names of the training dataset's identities, a line each; line number is label."""
         return self.faces.shards.folder / IDENTITIES_FILE
 
-    def check_batch(self, num_ranks: int, accumulation: int) -> None:
-        """Raise ConfigError unless every rank gets equally large micro-batches, of whole identities or triplets."""
-        if isinstance(self.order, TripletOrder):
-            self.order.check_micro_batches(num_ranks, accumulation, READ_AHEAD * self.num_workers)
-        slots_of(self.order.global_batch_size, accumulation, 0, 0, num_ranks)
-        per_micro_batch = self.order.global_batch_size // accumulation
-        if isinstance(self.order, IdentityOrder) and per_micro_batch % self.order.images_per_identity:
-            raise ConfigError(
-                f"data.images_per_identity {self.order.images_per_identity} must divide a micro-batch of"
-                f" {per_micro_batch} samples (data.global_batch_size / trainer.accumulate_grad_batches)"
-            )
-
-    def check_triplets(self, *, are_wanted: bool) -> None:
-        """Raise ConfigError unless triplets are mined for a loss that takes them as they stand, and for that alone."""
-        are_mined = isinstance(self.order, TripletOrder)
-        if are_wanted and not are_mined:
-            raise ConfigError(
-                "objective.triplet.mining offline takes triplets that nothing mines: set data.mine_every_n_steps, or"
-                " choose triplets within the batch, semi_hard say"
-            )
-        if are_mined and not are_wanted:
-            raise ConfigError(
-                "data.mine_every_n_steps mines triplets that no loss takes: set objective.triplet.mining to offline"
-            )
-
-    def check_pairs(self, accumulation: int, wanted_by: list[str]) -> None:
-        """Raise ConfigError unless each micro-batch has several images of several identities, if any has several.
-
-        Args:
-            accumulation: micro-batches per optimizer step.
-            wanted_by: terms of the loss that need them; nothing is checked where there are none, or where batches
-                are made up of triplets.
-        """
-        if wanted_by:
-            self._check_identities(wanted_by[0])
-        if isinstance(self.order, TripletOrder):
-            return
-        per_identity = self.order.images_per_identity if isinstance(self.order, IdentityOrder) else 1
-        per_micro_batch = self.order.global_batch_size // accumulation
-        if wanted_by and not 1 < per_identity < per_micro_batch:
-            raise ConfigError(
-                f"objective.{wanted_by[0]} compares images of a person with one another and with others': set"
-                f" data.images_per_identity to 2 or more, below a micro-batch's {per_micro_batch} samples"
-            )
-
-    def _check_identities(self, wanted_by: str) -> None:
-        counts_C = self.faces.class_counts()
-        if int((counts_C > 0).sum()) < 2 or int(counts_C.max()) < 2:
-            raise ConfigError(
-                f"objective.{wanted_by} compares images of a person with one another and with others', but"
-                f" {self.faces.shards.source} has images of {int((counts_C > 0).sum()):,} identities, at most"
-                f" {int(counts_C.max()):,} of each; use other data, or losses that need no pairs"
-            )
-
     def train_dataloader(self) -> DataLoader[FaceBatch]:
         """Micro-batches of this rank, from the position on."""
         assert self.trainer is not None
@@ -205,18 +152,20 @@ class FaceDataModule(LightningDataModule):
         if copies is not None and isinstance(self.order, LaneOrder):  # others take images from all shards
             # Half of what is this rank's share of the cache: the other half holds what is read at the moment.
             sampler.read_ahead(self.faces.shards, copies, copies.cache.max_bytes // (2 * self.trainer.num_devices))
-        return self._loader(self.faces, sampler, keep_workers=True)
+        batch_size = self.order.global_batch_size // (self.trainer.accumulate_grad_batches * self.trainer.world_size)
+        return self._loader(self.faces, sampler, batch_size, keep_workers=True)
 
     def subset_dataloader(self, sample_ids_M: Ids) -> DataLoader[FaceBatch]:
         """This rank's share of given training images, in order: batches are the same for any number of ranks."""
         assert self.trainer is not None
         batch_size = self.verification_batch_size
         own = share_of(len(sample_ids_M), batch_size, self.trainer.global_rank, self.trainer.world_size)
-        return self._loader(self.faces, GivenSampler(sample_ids_M[own], batch_size), keep_workers=False)
+        sampler = GivenSampler(sample_ids_M[own], batch_size)
+        return self._loader(self.faces, sampler, batch_size, keep_workers=False)
 
     def val_dataloader(self) -> list[DataLoader[FaceBatch]]:
-        """One loader per verification set, in the order of `verification`."""
-        return [self._sequential(faces) for faces in self.verification.values()]
+        """One loader per verification set, in the order of `verification`, then one per identification set."""
+        return [self._sequential(faces) for faces in (*self.verification.values(), *self.identification.values())]
 
     def test_dataloader(self) -> list[DataLoader[FaceBatch]]:
         """As for validation."""
@@ -260,19 +209,16 @@ class FaceDataModule(LightningDataModule):
         assert self.trainer is not None
         ranks = {"rank": self.trainer.global_rank, "num_ranks": self.trainer.world_size}
         sampler = SequentialSampler(faces, batch_size=self.verification_batch_size, **ranks)
-        return self._loader(faces, sampler, keep_workers=False)
+        return self._loader(faces, sampler, self.verification_batch_size, keep_workers=False)
 
-    def _loader(self, faces: Faces, sampler: Any, *, keep_workers: bool) -> DataLoader[FaceBatch]:
-        return _Loader(
-            faces,
-            sampler=sampler,
-            batch_size=None,
-            num_workers=self.num_workers,
-            prefetch_factor=READ_AHEAD if self.num_workers else None,
-            persistent_workers=keep_workers and self.num_workers > 0,
-            worker_init_fn=signals.shield_worker,
-            pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
-        )
+    def _loader(
+        self, faces: Faces, requests: TrainSampler | GivenSampler, batch_size: int, *, keep_workers: bool
+    ) -> DataLoader[FaceBatch]:
+        assert self.trainer is not None
+        return make_loader(
+            faces, requests, batch_size, num_workers=self.num_workers, keep_workers=keep_workers,
+            device=self.trainer.strategy.root_device,
+        )  # fmt: skip
 
 
 def _check_channels(channels: int, augment: AugmentConfig) -> None:

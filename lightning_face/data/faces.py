@@ -7,10 +7,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, get_worker_info
+from torch.utils.data import Dataset
 
 from lightning_face.data.augment import NUM_DRAWS
 from lightning_face.data.decode import decode_into, stored_size
+from lightning_face.data.ring import Place
 from lightning_face.data.shards import Shards
 from lightning_face.errors import DataError
 from lightning_face.hashing import normal, uniform
@@ -23,11 +24,13 @@ class BatchRequest(NamedTuple):
         epoch: from 0.
         micro_step: number of the micro-batch in the epoch; optimizer step times accumulation plus micro-batch.
         sample_ids: (B,) int64; of N samples, number n stands for sample n mod N with an augmentation of its own.
+        place: where to decode the images; None takes new memory.
     """
 
     epoch: int
     micro_step: int
     sample_ids: NDArray[np.int64]
+    place: Place | None = None
 
 
 class FaceBatch(NamedTuple):
@@ -42,6 +45,7 @@ class FaceBatch(NamedTuple):
         epoch: of the request.
         micro_step: of the request.
         num_replaced: samples that could not be decoded, and were replaced by the next one of the index.
+        place: of the images, by which a worker sends them; None sends them with their bytes.
     """
 
     images_BHWC: Tensor
@@ -52,16 +56,18 @@ class FaceBatch(NamedTuple):
     epoch: int
     micro_step: int
     num_replaced: int
+    place: Place | None
 
     def __reduce__(self) -> tuple[Callable[..., "FaceBatch"], tuple[object, ...]]:
         """As a worker sends it: small tensors as arrays, since sending a tensor's file descriptor costs 0.7 ms."""
-        return _received, tuple(
-            field.numpy() if isinstance(field, Tensor) and field is not self.images_BHWC else field for field in self
-        )
+        images = self.images_BHWC if self.place is None else self.images_BHWC.shape
+        others = (field.numpy() if isinstance(field, Tensor) else field for field in self[1:-1])
+        return _received, (self.place, images, *others)
 
 
-def _received(*fields: Any) -> FaceBatch:
-    return FaceBatch._make(torch.from_numpy(field) if isinstance(field, np.ndarray) else field for field in fields)
+def _received(place: Place | None, images: Any, *fields: Any) -> FaceBatch:
+    others = (torch.from_numpy(field) if isinstance(field, np.ndarray) else field for field in fields)
+    return FaceBatch._make((images if place is None else place.tensor(images), *others, place))
 
 
 class Faces(Dataset[FaceBatch]):
@@ -88,6 +94,10 @@ class Faces(Dataset[FaceBatch]):
         """Number of samples."""
         return self.shards.manifest.num_samples
 
+    def batch_shape(self, num_images: int) -> torch.Size:
+        """Shape (B, H, W, C) of decoded images."""
+        return torch.Size((num_images, self.size, self.size, self.channels))
+
     def class_counts(self) -> Tensor:
         """Samples (C,) of each class, int64."""
         counts = np.bincount(self.shards.index["label"], minlength=self.shards.manifest.num_classes)
@@ -96,7 +106,8 @@ class Faces(Dataset[FaceBatch]):
     def __getitem__(self, request: BatchRequest) -> FaceBatch:
         """Read and decode one batch."""
         ids = np.asarray(request.sample_ids, dtype=np.int64)
-        images = self._empty_images(len(ids))
+        shape = self.batch_shape(len(ids))
+        images = request.place.tensor(shape) if request.place else torch.empty(shape, dtype=torch.uint8)
         used = self._decode_into(images.numpy(), ids % len(self))
         draws = uniform(self.seed, "augment", request.epoch, ids[:, None], np.arange(NUM_DRAWS))
         return FaceBatch(
@@ -108,12 +119,8 @@ class Faces(Dataset[FaceBatch]):
             request.epoch,
             request.micro_step,
             int((used != ids % len(self)).sum()),
+            request.place,
         )
-
-    def _empty_images(self, num_images: int) -> Tensor:
-        images = torch.empty((num_images, self.size, self.size, self.channels), dtype=torch.uint8)
-        # A worker's batch would be copied there when it is sent.
-        return images if get_worker_info() is None else images.share_memory_()
 
     def _decode_into(self, images_BHWC: NDArray[np.uint8], ids_B: NDArray[np.int64]) -> NDArray[np.int64]:
         """Decode samples, and for one that cannot be decoded the next readable one; returns which they were."""

@@ -10,6 +10,7 @@ from lightning_face.data.ahead import ReadAhead
 from lightning_face.data.cache import Copies
 from lightning_face.data.faces import BatchRequest
 from lightning_face.data.order import Ids, Order, slots_of
+from lightning_face.data.ring import Ring
 from lightning_face.data.shards import Shards
 
 
@@ -109,6 +110,33 @@ class SequentialSampler(GivenSampler):
 
     def __init__(self, dataset: Sized, *, batch_size: int, rank: int, num_ranks: int) -> None:
         super().__init__(share_of(len(dataset), 1, rank, num_ranks), batch_size)
+
+
+class PlacingSampler(Sampler[BatchRequest]):
+    """The requests of another sampler, each with a place for its images.
+
+    Args:
+        requests: the other sampler.
+        ring: of places.
+    """
+
+    def __init__(self, requests: TrainSampler | GivenSampler, ring: Ring) -> None:
+        self._requests = requests
+        self._ring = ring
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch of the next `iter()`."""
+        if isinstance(self._requests, TrainSampler):
+            self._requests.set_epoch(epoch)
+
+    def __len__(self) -> int:
+        """Batches."""
+        return len(self._requests)
+
+    def __iter__(self) -> Iterator[BatchRequest]:
+        """The other's, in its order."""
+        for request in self._requests:
+            yield request._replace(place=self._ring.take())
 
 
 def share_of(number: int, batch_size: int, rank: int, num_ranks: int) -> Ids:

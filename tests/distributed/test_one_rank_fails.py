@@ -109,8 +109,8 @@ def resume(run_dir: Path, unreadable: str) -> str:
 
 def load_tables(module: TinyModule, checkpoint: dict[str, Any]) -> None:
     """As the real module does."""
-    module.load_tables = partial(FaceModule.load_tables, module)
-    module._load_tables = partial(FaceModule._load_tables, module)
+    for method in (FaceModule.load_tables, FaceModule._load_tables, FaceModule._needs_tables):
+        setattr(module, method.__name__, partial(method, module))
     FaceModule.on_load_checkpoint(module, checkpoint)
 
 

@@ -30,7 +30,11 @@ def generated(tmp_path_factory):
 @pytest.fixture
 def tiny_config(generated, tmp_path):
     """A config that trains a network without batch statistics for 2 epochs of 16 steps, in seconds."""
-    path = tmp_path / "tiny.yaml"
+    return write_tiny_config(tmp_path / "tiny.yaml", generated)
+
+
+def write_tiny_config(path: Path, generated: Path) -> Path:
+    """See `tiny_config`."""
     path.write_text(
         f"""
 trainer: {{accelerator: cpu, devices: 1, max_epochs: 2, log_every_n_steps: 1, precision: 32-true,

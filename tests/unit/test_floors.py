@@ -21,9 +21,9 @@ FLOORS = {
         {"engines", "launcher"},
         {"trainer", "recorded", "parser"},
         {"module"},
-        {"callbacks"},
-        {"commands"},
+        {"callbacks", "doctor"},
         {"cli"},
+        {"commands"},
         {"__main__"},
     ),
     "data_prep": (
@@ -47,7 +47,8 @@ DOORS = {
         "cv2": set(),
         "deepspeed": {"lightning_face.engines.zero"},
         "matplotlib": {"lightning_face.evaluation.figures"},
-        "rich": {"lightning_face.callbacks.summary"},
+        # Each prints one table.
+        "rich": {"lightning_face.callbacks.summary", "lightning_face.commands.doctor"},
         "safetensors": {"lightning_face.checkpoint.tensor_file"},
         "simplejpeg": {"lightning_face.data.decode"},
         "timm": {"lightning_face.models.timm_backbone"},

@@ -122,11 +122,27 @@ def test_impossible_options_are_refused(tiny_dataset: Path, change: dict[str, in
         data_of(tiny_dataset, **change)
 
 
-def test_batch_that_ranks_cannot_share_is_refused(tiny_dataset: Path) -> None:
-    data = data_of(tiny_dataset)
-    data.check_batch(num_ranks=4, accumulation=3)
-    with pytest.raises(ConfigError, match=r"4 x 4 = 16; the nearest is 16 or 32"):
-        data.check_batch(num_ranks=4, accumulation=4)
+def test_people_of_an_identification_set_are_found_by_name(
+    tiny_dataset: Path, dataset: Path, edit_names: Callable[[list[str]], None]
+) -> None:
+    names = [f"person_{number:02d}" for number in range(20)]
+    edit_names(names[::-1])
+    data = data_of(tiny_dataset, identification={"again": str(dataset)})
+    assert data.classes_of["again"].tolist() == list(range(20))[::-1]
+    assert [len(loader.dataset) for loader in data.val_dataloader()] == [202]
+    edit_names([*names[:-1], "somebody else"])
+    with pytest.raises(DataError, match=r"identification again: 1 of 20 identities .* is 'somebody else'; an ident"):
+        data_of(tiny_dataset, identification={"again": str(dataset)})
+
+
+def test_people_without_names_are_found_in_the_same_dataset_alone(
+    tiny_dataset: Path, dataset: Path, edit_names: Callable[[list[str]], None], edit_manifest: EditManifest
+) -> None:
+    edit_names([str(number) for number in range(20)])
+    assert data_of(dataset, identification={"itself": str(dataset)}).classes_of["itself"].tolist() == list(range(20))
+    edit_manifest(lambda fields: fields.update(shuffled=False))
+    with pytest.raises(DataError, match="are numbers, not names: those of another dataset cannot be told"):
+        data_of(tiny_dataset, identification={"numbers": str(dataset)})
 
 
 @pytest.mark.parametrize("name", ["verification", "predict"])
@@ -157,40 +173,6 @@ def test_another_order_of_identities_is_refused(tiny_dataset: Path) -> None:
             data_of(tiny_dataset, **{"images_per_identity": 4, **change}).load_state_dict(saved)
 
 
-def test_micro_batches_hold_whole_identities(tiny_dataset: Path) -> None:
-    data = data_of(tiny_dataset, images_per_identity=4)
-    data.check_batch(num_ranks=4, accumulation=3)
-    with pytest.raises(ConfigError, match="images_per_identity 4 must divide a micro-batch of 6 samples"):
-        data.check_batch(num_ranks=1, accumulation=4)
-
-
-def test_losses_over_pairs_need_several_images_of_several_identities(tiny_dataset: Path) -> None:
-    data = data_of(tiny_dataset, images_per_identity=4)
-    data.check_pairs(accumulation=3, wanted_by=["triplet"])
-    with pytest.raises(ConfigError, match=r"to 2 or more, below a micro-batch's 4 samples"):
-        data.check_pairs(accumulation=6, wanted_by=["triplet"])
-    for options in ({}, {"images_per_identity": 1}, {"tail_weight": 0.5}):
-        data_of(tiny_dataset, **options).check_pairs(accumulation=1, wanted_by=[])
-        with pytest.raises(ConfigError, match=r"^objective\.triplet compares .* set data\.images_per_identity to 2"):
-            data_of(tiny_dataset, **options).check_pairs(accumulation=1, wanted_by=["triplet", "range"])
-
-
-@pytest.mark.parametrize(
-    ("counts", "said"),
-    [([1, 1, 1, 0], r"images of 3 identities, at most 1 of each"), ([0, 24], r"images of 1 identities, at most 24")],
-)
-def test_losses_over_pairs_are_refused_on_data_without_pairs(
-    tiny_dataset: Path, counts: list[int], said: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where each has one image, its copies would be its only positives; of one identity, there are no negatives."""
-    for options in ({"images_per_identity": 4}, {"mine_every_n_steps": 3}):
-        data = data_of(tiny_dataset, **options)
-        monkeypatch.setattr(data.faces, "class_counts", lambda: torch.tensor(counts))
-        data.check_pairs(accumulation=1, wanted_by=[])
-        with pytest.raises(ConfigError, match=rf"^objective\.range compares .* but {tiny_dataset} has {said}"):
-            data.check_pairs(accumulation=1, wanted_by=["range"])
-
-
 def test_mined_triplets_are_saved_and_gone_on_with(tiny_dataset: Path) -> None:
     options = {"mine_every_n_steps": 3, "tail_weight": 0.5}
     former, resumed = data_of(tiny_dataset, **options), data_of(tiny_dataset, **options)
@@ -216,24 +198,3 @@ def test_a_subset_is_read_in_the_same_batches_by_any_number_of_ranks(tiny_datase
         batches += [batch.sample_ids_B.tolist() for batch in loader]
     assert {len(batch) for batch in batches} == {8} and len(batches) % num_ranks == 0
     assert np.concatenate(batches)[:50].tolist() == samples.tolist()
-
-
-def test_micro_batches_hold_whole_triplets_and_workers_stay_within_a_window(tiny_dataset: Path) -> None:
-    data = data_of(tiny_dataset, mine_every_n_steps=3, num_workers=2)
-    data.check_batch(num_ranks=4, accumulation=2)
-    with pytest.raises(ConfigError, match="3 x 4 x 4 = 48; the nearest is 48"):
-        data.check_batch(num_ranks=4, accumulation=4)
-    with pytest.raises(ConfigError, match=r"must be at least 5, got 3: data\.num_workers read 4 micro-batches ahead"):
-        data.check_batch(num_ranks=1, accumulation=1)
-
-
-def test_mined_triplets_and_the_loss_that_takes_them_belong_together(tiny_dataset: Path) -> None:
-    """Losses over pairs find theirs in them."""
-    mined, plain = data_of(tiny_dataset, mine_every_n_steps=2), data_of(tiny_dataset)
-    mined.check_pairs(accumulation=1, wanted_by=["contrastive", "triplet"])
-    mined.check_triplets(are_wanted=True)
-    plain.check_triplets(are_wanted=False)
-    with pytest.raises(ConfigError, match=r"set objective\.triplet\.mining to offline"):
-        mined.check_triplets(are_wanted=False)
-    with pytest.raises(ConfigError, match=r"set data\.mine_every_n_steps"):
-        plain.check_triplets(are_wanted=True)

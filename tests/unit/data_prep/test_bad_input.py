@@ -139,7 +139,7 @@ def inputs(tmp_path: Path, faces: Path, bad: str) -> list[list[object]]:
     out, path = tmp_path / "out", tmp_path / bad
     given = [
         ["folder", path, out], ["folder", faces, out, "--people", path], ["folder", faces, out, "--exclude", path],
-        ["lists", path, out], ["recordio", path, out],
+        ["lists", path, out], ["lists", __file__, out, "--root", path], ["recordio", path, out],
         ["msceleb1m", path, out], ["msceleb1m", __file__, out, "--clean-list", path],
         ["msceleb1m", __file__, out, "--names", path],
         ["vggface2", path, out], *(["vggface2", faces, out, flag, path] for flag in

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from data_prep.audit import near_pairs
+from data_prep.audit import image_hashes, near_pairs
 from data_prep.sources.identity_names import without_spelling
 from tests.disk import full_disk
 
@@ -100,6 +100,29 @@ def test_made_again_without_them_nothing_is_shared(
     assert code == 0 and "for --exclude: 0 people" in out and (tmp_path / "none" / "names.txt").read_bytes() == b""
 
 
+def test_started_again_it_takes_the_hashes_that_are_there(
+    train: Path, evaluation: Path, tmp_path: Path, run: Callable, fails: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ended in its last shard, by an error where another run would be killed."""
+    command = ("overlap", train, evaluation, "--workers", 0, "--out")
+    assert run(*command, tmp_path / "whole").code == 1
+    hash_one, left = image_hashes.perceptual_hash, iter(range(11))
+
+    def fail_at_the_twelfth(image: bytes) -> int:
+        if next(left, None) is None:
+            raise OSError(5, "Input/output error")
+        return hash_one(image)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(image_hashes, "perceptual_hash", fail_at_the_twelfth)
+        assert "shard-000001.tar: Input/output error" in fails(*command, tmp_path / "again")
+    out = run(*command, tmp_path / "again").out
+    assert f"{train}: 4 of 4 shards are hashed already" in out and f"{evaluation}: 1 of 2 shards" in out
+    assert sorted(path.name for path in (tmp_path / "again").iterdir()) == ["images.csv", "names.txt"]
+    for name in ("names.txt", "images.csv"):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
 def test_damaged_images_are_compared_by_their_bytes(train: Path, run: Callable) -> None:
     shard = train / "shard-000000.tar"
     data = shard.read_bytes()
@@ -118,7 +141,7 @@ def test_what_is_no_dataset(train: Path, tmp_path: Path, fails: Callable) -> Non
     with full_disk(10):
         out = tmp_path / "full"
         assert "File too large" in fails("overlap", train, train, "--workers", 0, "--out", out)
-    assert not list(out.iterdir())
+    assert not [path for path in out.rglob("*") if path.is_file()]
     (train / "identities.txt").write_bytes(b"\xff\n" * 5)
     assert f"the names of {train} cannot be read: 'utf-8'" in fails("overlap", train, train)
     os.truncate(train / "shard-000000.tar", 100)

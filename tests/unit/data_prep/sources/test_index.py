@@ -70,6 +70,11 @@ def test_identities(tars: Path, tmp_path: Path, run: Callable, fails: Callable) 
     assert (tars / "identities.txt").read_text() == names.read_text()
     names.write_text("Al\nBo\n")
     assert "label 2, but there are 2 classes" in fails("index", tars, "--identities", names, "--workers", 0)
+    for given in ((tars / "identities.txt",), (names, "--identities", names)):
+        given[0].write_text("Al\nBo\nAl\nDi\n")
+        assert f"{given[0]} line 3: Al is the name of line 1 already" in fails(
+            "index", tars, *given[1:], "--num-classes", 4, "--workers", 0
+        )
 
 
 def test_a_truncated_tar(tars: Path, fails: Callable) -> None:
