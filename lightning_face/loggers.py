@@ -158,8 +158,7 @@ def make_loggers(run_dir: Path, wandb: WandbConfig, config: dict[str, Any]) -> l
     loggers: list[Logger] = [CsvLogger(run_dir)]
     if wandb.mode == "disabled":
         return loggers
-    with signals.held_back():  # W&B's process would end by one
-        offline = wandb.mode == "offline" or (wandb.mode == "auto" and not wandb_answers())
+    offline = wandb.mode == "offline" or (wandb.mode == "auto" and not wandb_answers())
     logger = _WandbLogger(
         project=wandb.project,
         name=wandb.name or run_dir.resolve().name,
@@ -175,27 +174,22 @@ def make_loggers(run_dir: Path, wandb: WandbConfig, config: dict[str, Any]) -> l
 
 
 class _WandbLogger(WandbLogger):
-    """Starts W&B's process while signals are held back, and goes on without it: SIGTERM it takes all the same.
-
-    SLURM sends that to all processes of a job, and what is left to do then is saving.
-    """
+    """Goes on where W&B's process has ended: SLURM sends SIGTERM to it too, and what is left to do then is saving."""
 
     _has_ended = False
 
-    @property
-    def experiment(self) -> Any:
-        """The run in W&B; on the first rank, others get a dummy."""
-        with signals.held_back():
-            return super().experiment
-
     @rank_zero_only
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Send a row, or say once that there is nobody any more who would."""
         try:
             super().log_metrics(metrics, step)
-        except ConnectionError as error:
+        except Exception as error:
+            if not isinstance(error, ConnectionError) and not signals.received():
+                raise
             if not self._has_ended:
-                rank_zero_warn(f"W&B's process has ended ({error}); the rows from here on are in {METRICS_FILE} alone")
+                rank_zero_warn(
+                    f"W&B's process has ended ({error!r}); the rows from here on are in {METRICS_FILE} alone"
+                )
             self._has_ended = True
 
 

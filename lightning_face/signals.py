@@ -1,7 +1,7 @@
 """Signals that ask a run to stop: noticed from the program's first line on, acted on where it suits the run.
 
 SLURM signals every process of a job. So processes that a run starts are started while signals are held back, which they
-inherit: a data worker never takes notice, W&B's process neither, and a rank of this machine does so once it is ready.
+inherit: a data worker never takes notice, and a rank of this machine does so once it is ready.
 """
 
 import ctypes

@@ -14,14 +14,14 @@ import pytest
 from pytorch_lightning import Callback
 from pytorch_lightning.plugins.environments import TorchElasticEnvironment
 
-from lightning_face import attempts, signals
+from lightning_face import attempts, signals, watchdog
 from lightning_face.callbacks.attempts import Attempts
 from lightning_face.callbacks.checkpointing import Checkpointing
 from lightning_face.callbacks.preemption import Preemption
 from lightning_face.distributed.world import rank, world_size
 from lightning_face.errors import PreemptedError, SupersededError
 from lightning_face.loggers import METRICS_FILE, CsvLogger
-from tests.ranks import run_ranks, torchrun
+from tests.ranks import RankError, run_ranks, torchrun
 from tests.unit.callbacks.test_checkpointing import fit, steps
 
 EPOCH = 8
@@ -92,6 +92,12 @@ def test_all_ranks_stop_at_one_step(tmp_path: Path, num_ranks: int, hooks: list[
     assert steps(tmp_path) == sorted(due & set(range(expected)) | {expected})
 
 
+def test_no_rank_stops_within_an_accumulation(tmp_path: Path) -> None:
+    said = run_ranks(stopped, 2, tmp_path, ["on_before_backward"], 4, signal.SIGTERM, {"accumulate_grad_batches": 2})
+    assert ["after step 6," in line for line in said] == [True, True]
+    assert steps(tmp_path) == [3, 6]
+
+
 @pytest.mark.parametrize("hook", ["setup", "on_fit_start", "on_train_epoch_start"])
 def test_before_the_first_step_nothing_is_made(tmp_path: Path, hook: str) -> None:
     said = run_ranks(stopped, 2, tmp_path, [hook], 0, signal.SIGTERM, {})
@@ -139,6 +145,29 @@ def test_a_later_attempt_ends_all_ranks_of_this_one(tmp_path: Path, logs: bool, 
     if logs:
         with (tmp_path / METRICS_FILE).open(newline="") as file:
             assert [row["step"] for row in csv.DictReader(file)] == ["0", "1", "2"]
+
+
+class Sticks(Callback):
+    """In a step one rank stands still, as one does whose driver or disk hangs."""
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        watchdog.alive()
+        if batch_idx == 2 and rank() == 1:
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def fit_that_sticks(run_dir: Path) -> None:
+    options = {"devices": world_size(), "strategy": "ddp", "plugins": [TorchElasticEnvironment()]}
+    with torchrun(), watchdog.watching(0.05, rank()):
+        fit(run_dir, Checkpointing(), others=[Preemption(), Sticks()], **options)
+
+
+def test_a_rank_that_stands_still_ends_the_others(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(RankError, match="rank 0 of 2: died with exit code 1"):
+        run_ranks(fit_that_sticks, 2, tmp_path, fresh=True)
+    said = capfd.readouterr().err
+    assert "error: rank 0 (process " in said and "stands still for 0.05 minutes and ends" in said
+    assert "in fit_that_sticks" in said
 
 
 def test_after_the_last_step_the_run_is_done(tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ from pytorch_lightning import Callback
 from lightning_face import signals
 from lightning_face.__main__ import main
 from lightning_face.checkpoint.directory import describe
-from lightning_face.errors import PreemptedError
+from lightning_face.errors import PreemptedError, SupersededError
 from tests.e2e.conftest import TIMEOUT_S, log_of, started_fit
+from tests.e2e.test_resume import losses
 
 BOUND_S = 90
 
@@ -34,14 +35,19 @@ def is_running(pid):
         return False
 
 
+def seen(run_dir, words, process, times=1):
+    """Wait until a running process has written some words to its log."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while log_of(run_dir, whole=True).count(words) < times:
+        assert time.monotonic() < deadline and process.poll() is None, log_of(run_dir)
+        time.sleep(0.05)
+
+
 @pytest.mark.parametrize("rank, number", [(1, signal.SIGKILL), (0, signal.SIGKILL), (1, signal.SIGTERM)])
 def test_no_rank_outlives_another(tiny_config, tmp_path, rank, number):
     run = tmp_path / "run"
     with started_fit(tiny_config, run, "--trainer.devices", 2, "--trainer.max_epochs", 500) as process:
-        deadline = time.monotonic() + TIMEOUT_S
-        while not (run / "checkpoints" / "last").exists():
-            assert time.monotonic() < deadline and process.poll() is None, log_of(run)
-            time.sleep(0.05)
+        seen(run, "saved ", process)
         ranks = ranks_of(process)
         os.kill(ranks[rank], number)
         code = process.wait(timeout=BOUND_S)
@@ -82,3 +88,20 @@ def test_signal_before_anything_is_imported(tiny_config, tmp_path):
         assert process.wait(timeout=TIMEOUT_S) == PreemptedError.exit_code, log_of(run)
     assert log_of(run).count("stopped by SIGTERM before the first step, nothing is lost") == 1
     assert not (run / "checkpoints").exists()
+
+
+def test_a_later_attempt_takes_over_and_tells_where_it_stands(tiny_config, tmp_path):
+    """The earlier one ends by itself, though nobody signals it; the later one does what it is asked by signals."""
+    run, epochs = tmp_path / "run", ("--trainer.max_epochs", 500)
+    with started_fit(tiny_config, run, *epochs) as earlier:
+        seen(run, "saved ", earlier)
+        with started_fit(tiny_config, run, *epochs) as later:
+            assert earlier.wait(TIMEOUT_S) == SupersededError.exit_code, log_of(run)
+            assert f"attempt 1 ends, nothing is lost: attempt 2 (process {later.pid} on " in log_of(run, whole=True)
+            seen(run, "saved ", later, log_of(run, whole=True).count("saved ") + 1)
+            later.send_signal(signal.SIGUSR2)
+            seen(run, "Current thread", later)
+            later.terminate()
+            assert later.wait(TIMEOUT_S) == PreemptedError.exit_code, log_of(run)
+    steps = [step for step, _ in losses(run)]
+    assert steps == list(range(describe(run / "checkpoints" / "last").step))

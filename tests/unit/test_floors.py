@@ -183,6 +183,7 @@ def test_one_place_asks_for_rank_and_world_size() -> None:
     ("module", "unwanted"),
     [
         ("lightning_face.losses", "pytorch_lightning"),
+        ("lightning_face.__main__", "torch"),  # signals count from its first line on
         ("data_prep.__main__", "torch"),
         ("data_prep.__main__", "matplotlib"),
         ("data_prep.__main__", "imagehash"),

@@ -2,12 +2,15 @@
 
 import csv
 import os
+import signal
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 import wandb
 from pytorch_lightning.loggers import WandbLogger
 
+from lightning_face import signals
 from lightning_face.loggers import METRICS_FILE, CsvLogger, WandbConfig, make_loggers
 from tests.disk import full_disk
 
@@ -163,3 +166,16 @@ def test_two_attempts_are_one_wandb_run(tmp_path: Path, monkeypatch: pytest.Monk
     assert other.version != ids[0]
     records = [record.name for record in (run_dir / "wandb").glob("offline-run-*/run-*.wandb")]
     assert records and set(records) == {f"run-{ids[0]}.wandb"}
+
+
+def test_a_signal_to_all_processes_ends_that_of_wandb_and_not_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, logger = make_loggers(tmp_path, WandbConfig(mode="offline"), {})
+    gone = MagicMock(log=MagicMock(side_effect=ConnectionResetError("Connection lost")))
+    monkeypatch.setattr(logger, "_experiment", gone)
+    with pytest.raises(ConnectionResetError):
+        logger.log_metrics({"train/loss": 0.5}, 3)
+    monkeypatch.setattr(signals, "_first", signal.SIGTERM)
+    with pytest.warns(UserWarning, match="W&B does not get what step 4 has logged, it was signalled too"):
+        logger.log_metrics({"train/loss": 0.5}, 4)
