@@ -11,7 +11,7 @@ import pytest
 from lightning_face.__main__ import main
 from lightning_face.data.manifest import INDEX_DTYPE
 from tests.disk import full_disk
-from tests.e2e.test_resume import differences, final
+from tests.e2e.outcome import differences, final
 from tests.unit.checkpoint.test_directory import altered
 
 OFFLINE = ("--model.objective.triplet", "{mining: offline}", "--data.mine_every_n_steps")
