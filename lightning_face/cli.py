@@ -1,7 +1,6 @@
 """The command line: LightningCLI with the trainer's defaults, the links between data and model, and run folders."""
 
 import os
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -11,32 +10,32 @@ from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
+from lightning_face.callbacks.attempts import Attempts
 from lightning_face.callbacks.checkpointing import Checkpointing
+from lightning_face.callbacks.identification import Identification
 from lightning_face.callbacks.non_finite import NonFinite
 from lightning_face.callbacks.plots import Plots
 from lightning_face.callbacks.predictions import Predictions
+from lightning_face.callbacks.preemption import Preemption
+from lightning_face.callbacks.result import Result
 from lightning_face.callbacks.summary import Summary
 from lightning_face.callbacks.triplet_mining import TripletMining
 from lightning_face.callbacks.verification import Verification
+from lightning_face.callbacks.watchdog import Watchdog
 from lightning_face.checkpoint.choice import best_intact, check_intact, last_intact
 from lightning_face.checkpoint.directory import DENSE_FILE, describe, list_checkpoints, name_of
 from lightning_face.checkpoint.exported import Exported
-from lightning_face.commands import COMMANDS
 from lightning_face.data.batch_checks import check_batch, check_decoding, check_pairs, check_triplets
 from lightning_face.data.datamodule import FaceDataModule
 from lightning_face.data.position import Position
 from lightning_face.engines.choice import check_engine_can_load
 from lightning_face.errors import CheckpointError, ConfigError
 from lightning_face.files import write_atomically
-from lightning_face.loggers import CsvLogger, WandbConfig, make_loggers
+from lightning_face.loggers import WandbConfig, make_loggers
 from lightning_face.module import FaceModule
 from lightning_face.parser import OneLineParser
 from lightning_face.recorded import CONFIG_FILE, NETWORK_OPTIONS, check_same_options, kept_options, with_recorded_config
 from lightning_face.trainer import FaceTrainer
-
-_DESCRIPTION = "Train, evaluate and use face embeddings. Also: " + "; ".join(
-    f"`python -m lightning_face {name} --help`: {summary}" for name, summary in COMMANDS.items()
-)
 
 
 class FaceCLI(LightningCLI):
@@ -58,6 +57,7 @@ class FaceCLI(LightningCLI):
         parser.add_lightning_class_args(Checkpointing, "checkpoint")
         parser.add_lightning_class_args(NonFinite, "non_finite")
         parser.add_lightning_class_args(Verification, "verification")
+        parser.add_lightning_class_args(Watchdog, "watchdog")
         parser.link_arguments("run_dir", "trainer.default_root_dir")
         parser.link_arguments("seed_everything", "data.seed")
         parser.link_arguments("seed_everything", "model.seed")
@@ -67,31 +67,43 @@ class FaceCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Give the trainer the run's loggers and callbacks."""
-        run_dir = Path(self._option("run_dir"))
-        if self._option("trainer").get("logger"):
+        run_dir = Path(self.option("run_dir"))
+        if self.option("trainer").get("logger"):
             raise ConfigError("trainer.logger has no effect: runs log to metrics.csv and, with `wandb`, to W&B")
         if self.subcommand == "fit":
             _check_writable(run_dir)
         elif not run_dir.is_dir():
             raise ConfigError(f"--run_dir {run_dir} is no run folder: it does not exist; give one that `fit` wrote")
-        loggers = make_loggers(run_dir, self._option("wandb"), self._options()) if self.subcommand == "fit" else []
+        loggers = make_loggers(run_dir, self.option("wandb"), self._options()) if self.subcommand == "fit" else []
         return super().instantiate_trainer(**{**kwargs, "logger": loggers})
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        with self.callback(Watchdog).watching():
+            super()._run_subcommand(subcommand)
 
     def before_fit(self) -> None:
         """Everything that can be wrong is found here, in one process, before ranks are started."""
+        self.check_options()
+        self._choose(last_intact, partial(self._check_beginning, is_given=bool(self.option("ckpt_path"))))
+        self._record_config()
+
+    def check_options(self) -> None:
+        """Compare options with one another and with the data; nothing is written.
+
+        Raises:
+            FaceError: something the user can mend.
+        """
         data, accumulation = self.datamodule, self.trainer.accumulate_grad_batches
         check_batch(data.order, self.trainer.world_size, accumulation, data.num_workers)
         check_decoding(data.encoded is not None, self.trainer.strategy.root_device)
         objective = self.model.objective_config
         check_triplets(data.order, are_wanted=objective.mines_offline)
         check_pairs(data.order, data.faces, accumulation, objective.pair_losses)
-        self._callback(Verification).read_pairs(self.datamodule)
-        self._callback(NonFinite).check(self.trainer)
+        self._check_evaluations()
+        self.callback(NonFinite).check(self.trainer)
         self.trainer.saved_options = kept_options(self._options())
-        self._choose(last_intact, partial(self._begin, is_given=bool(self._option("ckpt_path"))))
-        if self.model.init_from is not None and not self._option("ckpt_path"):
+        if self.model.init_from is not None and not self.option("ckpt_path"):
             Exported(Path(self.model.init_from)).load_into(self.model.backbone)
-        self._record_config()
 
     def before_validate(self) -> None:
         """Choose the checkpoint; the callback prints what Lightning's table would repeat."""
@@ -110,19 +122,29 @@ class FaceCLI(LightningCLI):
     def _choose_for_evaluation(self) -> None:
         self._choose(best_intact, self._check_evaluable)
         if self.subcommand != "predict":
-            self._callback(Verification).read_pairs(self.datamodule)
-            if not self.datamodule.verification:
+            self._check_evaluations()
+            if not self.datamodule.verification and not self.datamodule.identification:
                 raise ConfigError(
-                    "there is nothing to verify: set data.verification, e.g."
-                    " --data.verification '{lfw: FOLDER}', to a folder made by `python -m data_prep pairs`"
+                    "there is nothing to verify: set data.verification, e.g. --data.verification '{lfw: FOLDER}', to a"
+                    " folder made by `python -m data_prep pairs`, or data.identification to one of known people"
                 )
+
+    def _check_evaluations(self) -> None:
+        """Find what is wrong with verification and identification sets before anything is trained or loaded."""
+        self.callback(Verification).read_pairs(self.datamodule)
+        tables = self.model.objective_config.terms.keys() & {"softmax", "center"}
+        if self.datamodule.identification and not tables:
+            raise ConfigError(
+                "data.identification compares with the classifier or the centers, and there is neither: set"
+                " objective.softmax or objective.center (whose weight may be 0), or leave it out"
+            )
 
     def _choose(self, of_run: Callable[..., Path | None], check: Callable[[Path | None], None]) -> None:
         """`--ckpt_path` if given, else the run's own; what is wrong with it by its looks is found here.
 
         Once ranks have met, rank 0 reads it, and may choose one before it; all load that.
         """
-        given = self._option("ckpt_path")
+        given = self.option("ckpt_path")
 
         def chosen(*, every_byte: bool) -> Path | None:
             if given:
@@ -137,11 +159,12 @@ class FaceCLI(LightningCLI):
             self.config_init[str(self.subcommand)]["ckpt_path"] = str(checkpoint / DENSE_FILE)
             self.config_init[str(self.subcommand)]["weights_only"] = True
 
-    def _begin(self, checkpoint: Path | None, *, is_given: bool) -> None:
-        """Refuse what would mix two attempts in a folder; drop the metrics that will be made again."""
-        if checkpoint is not None and is_given:
-            _check_nothing_is_given_up(self.trainer.run_dir, describe(checkpoint).step)
-        self._cut_metrics(self._check_resumable(checkpoint) if checkpoint is not None else 0)
+    def _check_beginning(self, checkpoint: Path | None, *, is_given: bool) -> None:
+        """Refuse what would mix two attempts in a folder, or would not go on as the same run."""
+        if checkpoint is not None:
+            if is_given:
+                _check_nothing_is_given_up(self.trainer.run_dir, describe(checkpoint).step)
+            self.check_resumable(checkpoint)
 
     def _check_evaluable(self, checkpoint: Path | None) -> None:
         """Refuse a run without checkpoints, and one of another network."""
@@ -152,20 +175,18 @@ class FaceCLI(LightningCLI):
         check_same_options(checkpoint, kept_options(self._options()), only=NETWORK_OPTIONS)
         check_engine_can_load(checkpoint, describe(checkpoint), self.trainer.engine, self.trainer.world_size)
 
-    def _check_resumable(self, checkpoint: Path) -> int:
-        """Refuse what would not go on as the same run; the step to go on from."""
+    def check_resumable(self, checkpoint: Path) -> int:
+        """The step to go on from.
+
+        Raises:
+            CheckpointError: what goes on would not be the same run.
+        """
         description = describe(checkpoint)
         position: Position = self.datamodule.position
         position.resumed_from(description.position)
         check_engine_can_load(checkpoint, description, self.trainer.engine, self.trainer.world_size)
         check_same_options(checkpoint, self.trainer.saved_options)
         return description.step
-
-    def _cut_metrics(self, step: int) -> None:
-        """Drop the rows of steps that will be made again; rows count steps from 0."""
-        for logger in self.trainer.loggers:
-            if isinstance(logger, CsvLogger):
-                logger.cut_after(step - 1)
 
     @rank_zero_only
     def _record_config(self) -> None:
@@ -175,10 +196,12 @@ class FaceCLI(LightningCLI):
         text = self._parser(self.subcommand).dump(config, skip_check=True)
         write_atomically(self.trainer.run_dir / CONFIG_FILE, text.encode())
 
-    def _callback(self, kind: type[Callback]) -> Any:
+    def callback(self, kind: type[Callback]) -> Any:
+        """The one of a kind."""
         return next(callback for callback in self.trainer.callbacks if isinstance(callback, kind))
 
-    def _option(self, name: str) -> Any:
+    def option(self, name: str) -> Any:
+        """A value of the command line."""
         return self.config_init[str(self.subcommand)].get(name)
 
     def _options(self) -> dict[str, Any]:
@@ -201,26 +224,38 @@ def _check_writable(run_dir: Path) -> None:
         run_dir.mkdir(parents=True, exist_ok=True)
         probe = run_dir / f".writable-{os.getpid()}"
         probe.touch()
-        probe.unlink()
+        # On another node, a rank with the same process id may have been first.
+        probe.unlink(missing_ok=True)
     except OSError as error:
         raise ConfigError(f"--run_dir {run_dir} cannot be written ({error.strerror}); choose another folder") from error
 
 
-def run(arguments: list[str] | None = None) -> FaceCLI:
+def run(arguments: list[str], kind: Callable[..., FaceCLI] = FaceCLI, *, others: str = "") -> FaceCLI:
     """Parse the command line and do what it says.
 
     Args:
-        arguments: default: those of the process.
+        arguments: of the command line.
+        kind: what it does with them.
+        others: a sentence about commands that are not told of here.
 
     Raises:
         FaceError: something the user can mend.
     """
-    return FaceCLI(
+    return kind(
         FaceModule,
         FaceDataModule,
         trainer_class=FaceTrainer,
         trainer_defaults={
-            "callbacks": [Plots(), Predictions(), Summary(), TripletMining()],
+            "callbacks": [
+                Preemption(),
+                Attempts(),
+                Plots(),
+                Identification(),
+                Predictions(),
+                Result(),
+                Summary(),
+                TripletMining(),
+            ],
             "enable_checkpointing": False,
             "enable_model_summary": False,
             "log_every_n_steps": 20,
@@ -231,6 +266,6 @@ def run(arguments: list[str] | None = None) -> FaceCLI:
         auto_configure_optimizers=False,
         seed_everything_default=1,
         parser_class=OneLineParser,
-        parser_kwargs={"description": _DESCRIPTION},
-        args=with_recorded_config(list(sys.argv[1:] if arguments is None else arguments)),
+        parser_kwargs={"description": f"Train, evaluate and use face embeddings. {others}"},
+        args=with_recorded_config(arguments),
     )

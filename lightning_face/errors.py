@@ -7,6 +7,28 @@ class FaceError(Exception):
     exit_code = 2
 
 
+class WorkerEndedError(FaceError):
+    """A data worker was killed; exit code 1: nothing is wrong with what was given, another attempt may go well."""
+
+    exit_code = 1
+
+
+class StoppedError(FaceError):
+    """All ranks have stopped where they had agreed to, and nothing is lost."""
+
+
+class PreemptedError(StoppedError):
+    """A signal has stopped the run; exit code 75, the system's EX_TEMPFAIL: start it again and it goes on."""
+
+    exit_code = 75
+
+
+class SupersededError(StoppedError):
+    """A later attempt has taken the run over; exit code 4: leave it alone."""
+
+    exit_code = 4
+
+
 class ConfigError(FaceError):
     """An option, or a combination of options, that cannot work."""
 

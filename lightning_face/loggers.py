@@ -1,19 +1,22 @@
 """Where metrics go: `metrics.csv` in the run's folder, and Weights & Biases. The only door to wandb."""
 
 import csv
+import errno
 import io
 import os
 import secrets
 import socket
 from argparse import Namespace
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from pytorch_lightning.loggers import Logger, WandbLogger
-from pytorch_lightning.utilities.rank_zero import rank_zero_info, rank_zero_only
+from pytorch_lightning.utilities.rank_zero import rank_zero_info, rank_zero_only, rank_zero_warn
 
+from lightning_face import attempts, signals
 from lightning_face.files import write_atomically
 
 METRICS_FILE = "metrics.csv"
@@ -33,6 +36,7 @@ class CsvLogger(Logger):
         super().__init__()
         self.path = run_dir / METRICS_FILE
         self._columns: list[str] | None = None
+        self._waiting: list[dict[str, Any]] = []
 
     @property
     def name(self) -> str:
@@ -56,18 +60,36 @@ class CsvLogger(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Append a row; a new metric adds a column and writes the file anew, which happens a few times in a run."""
-        row = {"step": step, **metrics}
-        if self._columns is None:
-            self._columns = self._begin()
-        new = [name for name in row if name not in self._columns]
+        """Append a row; those that cannot be written now wait for the next one."""
+        if not attempts.is_latest(self.path.parent):
+            return  # all ranks end at the next boundary between steps
+        self._waiting.append({"step": step, **metrics})
+        self._write_waiting()
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Try again to write what waits."""
+        if self._waiting and attempts.is_latest(self.path.parent):
+            self._write_waiting()
+
+    def _write_waiting(self) -> None:
+        try:
+            self._append(self._waiting)
+        except OSError as error:
+            rank_zero_warn(f"{self.path} cannot be written now ({error.strerror}); {len(self._waiting)} rows wait")
+        else:
+            self._waiting = []
+
+    def _append(self, rows: list[dict[str, Any]]) -> None:
+        """A new metric adds a column and writes the file anew, which happens a few times in a run."""
+        columns = self._begin() if self._columns is None else self._columns
+        new = dict.fromkeys(name for row in rows for name in row if name not in columns)
         if new:
-            rows = self._read()[1]
-            self._columns = self._columns + new
-            self._write_all(self._columns, [*rows, row])
-            return
-        with self.path.open("a", newline="") as file:
-            csv.DictWriter(file, self._columns).writerow(row)
+            columns = [*columns, *new]
+            self._write_all(columns, [*self._read()[1], *rows])
+        else:
+            _append_whole(self.path, _lines(columns, rows))
+        self._columns = columns
 
     def _begin(self) -> list[str]:
         """The columns of an earlier attempt, whose file is written anew: a row must not run into half a last line."""
@@ -86,12 +108,27 @@ class CsvLogger(Logger):
         return list(reader.fieldnames or []), list(reader)
 
     def _write_all(self, columns: list[str], rows: list[dict[str, Any]]) -> None:
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, columns)
-        writer.writeheader()
-        writer.writerows(rows)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.path, text.getvalue().encode())
+        names = dict(zip(columns, columns, strict=True))
+        write_atomically(self.path, _lines(columns, [names, *rows]))
+
+
+def _lines(columns: list[str], rows: list[dict[str, Any]]) -> bytes:
+    text = io.StringIO(newline="")
+    csv.DictWriter(text, columns).writerows(rows)
+    return text.getvalue().encode()
+
+
+def _append_whole(path: Path, data: bytes) -> None:
+    """Append all or nothing: a full disk takes the beginning."""
+    with path.open("ab", buffering=0) as file:
+        num_bytes = os.fstat(file.fileno()).st_size
+        try:
+            if file.write(data) < len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            file.truncate(num_bytes)
+            raise
 
 
 @dataclass(frozen=True)
@@ -121,8 +158,8 @@ def make_loggers(run_dir: Path, wandb: WandbConfig, config: dict[str, Any]) -> l
     loggers: list[Logger] = [CsvLogger(run_dir)]
     if wandb.mode == "disabled":
         return loggers
-    offline = wandb.mode == "offline" or (wandb.mode == "auto" and not _server_answers())
-    logger = WandbLogger(
+    offline = wandb.mode == "offline" or (wandb.mode == "auto" and not wandb_answers())
+    logger = _WandbLogger(
         project=wandb.project,
         name=wandb.name or run_dir.resolve().name,
         id=_wandb_id(run_dir),
@@ -134,6 +171,26 @@ def make_loggers(run_dir: Path, wandb: WandbConfig, config: dict[str, Any]) -> l
     if offline:
         rank_zero_info(f"W&B is offline; afterwards: wandb sync {run_dir}/wandb/offline-run-*")
     return [*loggers, logger]
+
+
+class _WandbLogger(WandbLogger):
+    """Goes on where W&B's process has ended: SLURM sends SIGTERM to it too, and what is left to do then is saving."""
+
+    _has_ended = False
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Send a row, or say once that there is nobody any more who would."""
+        try:
+            super().log_metrics(metrics, step)
+        except Exception as error:
+            if not isinstance(error, ConnectionError) and not signals.received():
+                raise
+            if not self._has_ended:
+                rank_zero_warn(
+                    f"W&B's process has ended ({error!r}); the rows from here on are in {METRICS_FILE} alone"
+                )
+            self._has_ended = True
 
 
 def show(loggers: list[Logger], plot: Path) -> None:
@@ -157,7 +214,7 @@ def _wandb_id(run_dir: Path) -> str:
     return path.read_text().strip() if path.is_file() else "of-rank-0"
 
 
-def _server_answers() -> bool:
+def wandb_answers() -> bool:
     """Whether somebody is logged in, and the server can be reached within 10 s."""
     import wandb
 

@@ -94,7 +94,7 @@ class FaceModule(LightningModule):
         self.seed = seed
         self.init_from = init_from
         self.objective_config = objective
-        self._make_optimizer: Callable[[Any], Optimizer] = optimizer
+        self.make_optimizer: Callable[[Any], Optimizer] = optimizer
         self._schedule = schedule
         fields = asdict(backbone)
         channels_last = fields.pop("channels_last")
@@ -110,11 +110,17 @@ class FaceModule(LightningModule):
 
     def setup(self, stage: str) -> None:
         """Make the class tables: after the process group exists, before the engine wraps the module."""
-        if stage != "fit":
-            return
-        no_sums = [name for name in self.objective_config.terms if name not in ("softmax", "center")]
-        if no_sums and self.trainer.accumulate_grad_batches > 1:
-            rank_zero_info(f"no sums over samples, so of each micro-batch alone: {', '.join(no_sums)}")
+        if self._needs_tables(stage):
+            self._make_tables()
+        if stage == "fit":
+            self._set_up_training()
+
+    def _needs_tables(self, stage: str | None) -> bool:
+        """Training moves the class tables, and identification compares with them."""
+        identifies = stage in ("validate", "test") and bool(self.trainer.datamodule.identification)
+        return stage == "fit" or identifies
+
+    def _make_tables(self) -> None:
         data = self.trainer.datamodule
         check_same_on_all_ranks({"training data": data.position.manifest_hash})
         # Containers of GPU vendors preset TF32: 10 bits of the distances between centers would be left.
@@ -127,6 +133,11 @@ class FaceModule(LightningModule):
             device=self.trainer.strategy.root_device,
             class_counts_C=data.faces.class_counts(),
         )
+
+    def _set_up_training(self) -> None:
+        no_sums = [name for name in self.objective_config.terms if name not in ("softmax", "center")]
+        if no_sums and self.trainer.accumulate_grad_batches > 1:
+            rank_zero_info(f"no sums over samples, so of each micro-batch alone: {', '.join(no_sums)}")
         if self.init_from is not None and self.trainer.ckpt_path is None:
             path = Path(self.init_from)
             exported, num_found = on_every_rank(reading(path)(partial(self._begin_with, path)))
@@ -219,16 +230,18 @@ class FaceModule(LightningModule):
         parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]
         decayed = [parameter for parameter in parameters if parameter.ndim > 1]
         others = [parameter for parameter in parameters if parameter.ndim <= 1]
-        optimizer = self._make_optimizer([{"params": decayed}, {"params": others, "weight_decay": 0.0}])
+        optimizer = self.make_optimizer([{"params": decayed}, {"params": others, "weight_decay": 0.0}])
         scheduler = self._schedule.build(optimizer, self._total_steps())
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Load the class tables beside the dense file, and put Lightning's counters where the data stands."""
-        if self.trainer.state.fn != "fit" or self.trainer.ckpt_path is None:
+        if self.trainer.ckpt_path is None:
             return
-        directory = Path(self.trainer.ckpt_path).parent
-        self.load_tables(directory)
+        if self._needs_tables(self.trainer.state.fn):
+            self.load_tables(Path(self.trainer.ckpt_path).parent)
+        if self.trainer.state.fn != "fit":
+            return
         # Lightning restores the data after the model: its position is not there yet.
         data = self.trainer.datamodule
         position = data.position.resumed_from(checkpoint[type(data).__qualname__])

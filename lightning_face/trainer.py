@@ -16,10 +16,13 @@ from lightning_face.checkpoint.failures import writing
 from lightning_face.checkpoint.saver import Saver
 from lightning_face.data.datamodule import FaceDataModule
 from lightning_face.distributed.agreement import any_rank, on_rank_zero
+from lightning_face.distributed.slurm import follow_slurm
+from lightning_face.distributed.step_agreement import StepAgreement
 from lightning_face.engines.choice import check_engine_serves, engine_of, held_weights, make_strategy
 from lightning_face.engines.dense import DensePart
 from lightning_face.errors import ConfigError, NonFiniteLossError
 from lightning_face.finite import are_finite
+from lightning_face.launcher import watch_local_ranks
 from lightning_face.objectives.objective import Objective
 
 _MIXED = ("bf16", "bf16-mixed")
@@ -59,15 +62,18 @@ class FaceTrainer(Trainer):
 
     datamodule: FaceDataModule
     callbacks: list[Callback]
+    agreement: StepAgreement
+    """What ranks tell one another at each boundary between steps, from the first step to the last."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         for name, needed in {"use_distributed_sampler": False, "reload_dataloaders_every_n_epochs": 0}.items():
             if kwargs.setdefault(name, needed) != needed:
                 raise ConfigError(f"trainer.{name} must be {needed}: the order of data is our own; leave it out")
         _refuse_what_breaks_the_promises(kwargs)
+        on_cpu = kwargs.get("accelerator") == "cpu" or not torch.cuda.is_available()
+        kwargs = follow_slurm(kwargs, None if on_cpu else torch.cuda.device_count())
         name = kwargs.get("strategy", "auto")
         if isinstance(name, str):
-            on_cpu = kwargs.get("accelerator") == "cpu" or not torch.cuda.is_available()
             mixed = kwargs.get("precision") in _MIXED
             kwargs["strategy"] = make_strategy(name, on_cpu=on_cpu, mixed=mixed)
         super().__init__(*args, **kwargs)
@@ -87,9 +93,9 @@ class FaceTrainer(Trainer):
         if isinstance(self.strategy, DDPStrategy):
             # Rank 0's BatchNorm statistics would overwrite the average over ranks that the module keeps.
             self.strategy._ddp_kwargs.setdefault("broadcast_buffers", False)
+        watch_local_ranks(self.strategy)
         # Lightning's handler for SIGTERM runs collectives wherever the signal finds a rank, and ranks hang; its check
-        # for the signal costs a blocking broadcast every step. Without them a signal ends the process, and the others
-        # end when their next collective fails.
+        # for the signal costs a blocking broadcast every step. See `signals` and `callbacks.preemption` instead.
         self._signal_connector.register_signal_handlers = _nothing  # type: ignore[method-assign]
         self.fit_loop.epoch_loop._broadcast_sigterm_tensor = _nothing  # type: ignore[method-assign]
 
@@ -170,5 +176,5 @@ class FaceTrainer(Trainer):
             num_ranks=self.world_size,
             files={},
         )
-        of_rank_zero = {} if dense is None or not self.is_global_zero else {"dense": dense}
-        return Contents({"tables": own, **of_rank_zero}, held, self.datamodule.identities_file, described)
+        dense = dense if self.is_global_zero else None
+        return Contents(dense, own, held, self.datamodule.identities_file, described)

@@ -14,23 +14,33 @@ TINY_COUNTS = [40, 24, 20, 16, 14, 12, 11, 10, 9, 8, 7, 6, 5, 5, 4, 3, 3, 2, 2, 
 """Images of each identity: 202 images of 20 identities, one of them with a single image."""
 
 
+LONGEST = (("e2e", "test_resume.py"), ("slurm", "test_jobs.py"))
+"""The files of tests that take longest."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The file that takes longest goes first: begun last, one worker would run it while the others wait."""
-    items.sort(key=lambda item: item.path.parts[-2:] != ("e2e", "test_resume.py"))
+    """The files that take longest go first: begun last, one worker would run them while the others wait."""
+    items.sort(key=lambda item: item.path.parts[-2:] not in LONGEST)
 
 
 @pytest.fixture(scope="session")
-def tiny_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A training dataset: 202 images of 20 uneven identities, 40x40 pixels, in 3 shards."""
+def tiny_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """202 images of 20 uneven identities, a folder for each of them."""
     source = tmp_path_factory.mktemp("tiny_images")
     for identity, count in enumerate(TINY_COUNTS):
         folder = source / f"person_{identity:02d}"
         folder.mkdir()
         for number in range(count):
             _tiny_face(identity, number).save(folder / f"{number:03d}.png")
+    return source
+
+
+@pytest.fixture(scope="session")
+def tiny_dataset(tiny_images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training dataset of the tiny images, 40x40 pixels, in 3 shards."""
     out = tmp_path_factory.mktemp("tiny_dataset") / "train"
     make_folder(
-        source, out, people=None, without_fold=None, size=40, quality=90, recipe=Recipe(seed=1, shard_samples=70),
+        tiny_images, out, people=None, without_fold=None, size=40, quality=90, recipe=Recipe(seed=1, shard_samples=70),
         job=Job(),
     )  # fmt: skip
     return out

@@ -1,6 +1,8 @@
 """When checkpoints are taken, and which are kept."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,8 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from lightning_face.callbacks.verification import MONITORED
 from lightning_face.checkpoint.directory import checkpoints_of, name_of, point, prune
 from lightning_face.checkpoint.failures import writing
-from lightning_face.distributed.agreement import any_rank, on_rank_zero
-from lightning_face.errors import ConfigError
+from lightning_face.distributed.agreement import on_rank_zero
+from lightning_face.errors import CheckpointError, ConfigError
 from lightning_face.module import FaceModule
 from lightning_face.trainer import FaceTrainer
 
@@ -46,6 +48,7 @@ class Checkpointing(Callback):
         self._stepped_at = -1
         self._saved_at = time.monotonic()
         self._best_is_due = False
+        self._num_failed = 0
 
     def state_dict(self) -> dict[str, Any]:
         """The best value so far, so that a resumed run goes on comparing."""
@@ -63,16 +66,20 @@ class Checkpointing(Callback):
     def on_train_batch_start(self, trainer: FaceTrainer, pl_module: FaceModule, batch: Any, batch_idx: int) -> None:
         """Save what is due after the batch before, whose validation is over now."""
         if batch_idx % trainer.accumulate_grad_batches == 0:
-            if trainer.saver.is_under_way and not any_rank(not trainer.saver.has_ended):
-                trainer.saver.finish()
-            self._save_if_due(trainer, at_the_end=False)
+            with self._tolerance(trainer):
+                trainer.saver.finish_if_ended()
+            with self._tolerance(trainer):
+                self._save_if_due(trainer, at_the_end=False)
 
     def on_train_epoch_end(self, trainer: FaceTrainer, pl_module: FaceModule) -> None:
         """As between batches."""
-        self._save_if_due(trainer, at_the_end=False)
+        with self._tolerance(trainer):
+            self._save_if_due(trainer, at_the_end=False)
 
     def on_train_end(self, trainer: FaceTrainer, pl_module: FaceModule) -> None:
         """Save the final weights, and wait until they are written."""
+        with self._tolerance(trainer):
+            trainer.saver.finish()
         self._save_if_due(trainer, at_the_end=True)
         trainer.saver.finish()
 
@@ -89,6 +96,29 @@ class Checkpointing(Callback):
         if trainer.state.fn == "fit" and value is not None and float(value) > self.best["value"]:
             self.best = {"value": float(value), "step": trainer.global_step}
             self._best_is_due = True
+
+    def save_now(self, trainer: FaceTrainer) -> Path:
+        """Save between two steps, unless this step is saved already; where it is saved, once it is."""
+        with self._tolerance(trainer):
+            trainer.saver.finish()
+        if trainer.global_step != self._saved_step:
+            self._save(trainer, trainer.global_step)
+        trainer.saver.finish()
+        return checkpoints_of(trainer.run_dir) / name_of(trainer.global_step)
+
+    @contextmanager
+    def _tolerance(self, trainer: FaceTrainer) -> Iterator[None]:
+        """A save that fails stops no run, as long as another may follow; all ranks know of it."""
+        try:
+            yield
+        except CheckpointError as error:
+            if trainer.engine.startswith("deepspeed"):
+                raise  # other ranks may be waiting for this one
+            self._num_failed += 1
+            self._saved_step, self._best_is_due = -1, False
+            rank_zero_warn(
+                f"{error}; training goes on, {self._num_failed} saves have failed, the next due one tries again"
+            )
 
     def _save_if_due(self, trainer: FaceTrainer, *, at_the_end: bool) -> None:
         step = trainer.global_step

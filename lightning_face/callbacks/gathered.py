@@ -22,6 +22,10 @@ class GatheredFeatures:
         """Add the batches of all ranks; a collective, so every rank calls it with as many rows."""
         self._features_N2D[all_gather_rows(sample_ids_B).cpu()] = all_gather_rows(features_B2D).cpu()
 
+    def of_images(self) -> Tensor:
+        """Features (N, D) of the images alone, as the network gives them."""
+        return self._features_N2D[:, 0]
+
     def fused(self, how: Fusion) -> Tensor:
         """Embeddings of unit norm, a row for each image; see `fuse`."""
         return fuse(self._features_N2D[:, 0], self._features_N2D[:, 1], how)

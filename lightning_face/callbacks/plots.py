@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from pytorch_lightning import Callback
+from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
+from lightning_face import attempts
 from lightning_face.distributed.collectives import all_reduce_min_
 from lightning_face.evaluation.figures import Figure, long_tail_figure, losses_figure, nearest_center_figure, save
 from lightning_face.evaluation.nearest_centers import nearest_center_distances
@@ -92,19 +94,18 @@ class Plots(Callback):
         measured, self._measured = self._measured, None
         if not trainer.is_global_zero:
             return
-        (trainer.run_dir / "plots").mkdir(parents=True, exist_ok=True)
         steps, series = read_series(trainer.run_dir / METRICS_FILE)
         losses = losses_of(series)
         if losses:
-            self._publish(trainer, losses_figure(steps, losses), "losses")
+            publish(trainer, losses_figure(steps, losses), "losses")
         if measured is not None and not np.isnan(measured.nearest_R).all():
             mml = pl_module.objective_config.mml
             distances = {f"step {trainer.global_step}": measured.nearest_R[~np.isnan(measured.nearest_R)]}
             figure = nearest_center_figure(distances, mml.margin if mml else None)
-            self._publish(trainer, figure, "nearest_centers")
+            publish(trainer, figure, "nearest_centers")
         by_bucket = series_by_bucket(series)
         if by_bucket:
-            self._publish(trainer, _long_tail_figure(steps, by_bucket, measured), "long_tail")
+            publish(trainer, _long_tail_figure(steps, by_bucket, measured), "long_tail")
 
     def _measure(self, trainer: FaceTrainer, objective: Objective) -> MeasuredCenters | None:
         """Some of the centers; every rank looks for the nearest among its share of the rows."""
@@ -125,9 +126,18 @@ class Plots(Callback):
         of_classes = (nearest, staleness, objective.buckets_C[classes], images)
         return MeasuredCenters(*(tensor.cpu().numpy() for tensor in of_classes))
 
-    def _publish(self, trainer: FaceTrainer, figure: Figure, name: str) -> None:
-        path = trainer.run_dir / "plots" / f"{name}.png"
+
+def publish(trainer: FaceTrainer, figure: Figure, name: str) -> None:
+    """Write a plot to the run's folder and show it in W&B; one that cannot be written stops no run."""
+    path = trainer.run_dir / "plots" / f"{name}.png"
+    if not attempts.is_latest(trainer.run_dir):
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         save(figure, path)
+    except OSError as error:
+        rank_zero_warn(f"{path} cannot be written now ({error.strerror})")
+    else:
         show(trainer.loggers, path)
 
 

@@ -30,6 +30,7 @@ def summary_table(trainer: FaceTrainer, pl_module: FaceModule) -> Table:
         "data": f"{order.num_samples:,} images, {data.num_classes:,} identities,"
         f" {len(data.faces.shards.manifest.shards)} shards in {data.faces.shards.source}",
         "verification": ", ".join(data.verification) or "none",
+        "identification": ", ".join(data.identification) or "none",
         "model": f"{pl_module.backbone_name}, {parameters:,} parameters, {backbone.embedding_dim}-D,"
         f" {data.image_size}x{data.image_size}{' grey' if data.channels == 1 else ''}",
         "objective": _objective_line(pl_module),

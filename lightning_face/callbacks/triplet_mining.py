@@ -8,6 +8,7 @@ from pytorch_lightning import Callback
 from pytorch_lightning.utilities.rank_zero import rank_zero_info
 from torch import Tensor
 
+from lightning_face import watchdog
 from lightning_face.data.augment import normalise
 from lightning_face.data.order import Ids
 from lightning_face.data.sampler import share_of
@@ -89,6 +90,7 @@ def _embed(trainer: FaceTrainer, samples_M: Ids) -> tuple[Tensor, Tensor]:
     features, labels = [], []
     with trainer.precision_plugin.val_step_context():
         for batch in data.subset_dataloader(samples_M):
+            watchdog.alive()
             features.append(network(normalise(batch.images_BHWC.to(device), data.image_size)).float())
             labels.append(batch.labels_B.to(device))
     for part, mode in modes.items():

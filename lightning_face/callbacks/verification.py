@@ -1,23 +1,21 @@
 """Scores the verification sets: during training, and in `validate` and `test`."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-from pytorch_lightning import Callback
 from pytorch_lightning.utilities.rank_zero import rank_zero_info
 from torch import Tensor
 
 from lightning_face.callbacks.gathered import GatheredFeatures
+from lightning_face.callbacks.plots import publish
+from lightning_face.callbacks.result import Evaluation, weights_of
 from lightning_face.data.faces import FaceBatch
 from lightning_face.data.manifest import PAIRS_FILE
 from lightning_face.errors import ConfigError
 from lightning_face.evaluation.embeddings import Fusion
-from lightning_face.evaluation.figures import roc_figure, save, score_histogram_figure
+from lightning_face.evaluation.figures import roc_figure, score_histogram_figure
 from lightning_face.evaluation.pairs import PairList, read_pairs
 from lightning_face.evaluation.verification import VerificationResult, verify
-from lightning_face.files import write_atomically
-from lightning_face.loggers import show
 from lightning_face.module import FaceModule
 from lightning_face.trainer import FaceTrainer
 
@@ -25,7 +23,7 @@ MONITORED = "verification/accuracy"
 """Mean accuracy over the verification sets, by the first fusion: decides which checkpoint is the best."""
 
 
-class Verification(Callback):
+class Verification(Evaluation):
     """Embeds the verification sets on all ranks and reports accuracy, AUC, EER and TAR@FAR of each.
 
     Args:
@@ -63,8 +61,9 @@ class Verification(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Gather the features of all ranks."""
-        self._features[dataloader_idx].add(batch[0].sample_ids_B, outputs)
+        """Gather the features of all ranks; other sets may follow."""
+        if dataloader_idx < len(self._features):
+            self._features[dataloader_idx].add(batch[0].sample_ids_B, outputs)
 
     def on_validation_epoch_end(self, trainer: FaceTrainer, pl_module: FaceModule) -> None:
         """Score every set on rank 0, log the same figures on all ranks, and draw the plots."""
@@ -78,7 +77,7 @@ class Verification(Callback):
         pl_module.log("accuracy", scalars[MONITORED], prog_bar=True, logger=False)
         if trainer.is_global_zero:
             self._draw(trainer)
-            self._print(scalars, _weights(trainer))
+            self._print(scalars, weights_of(trainer))
 
     def _score(self) -> dict[str, float]:
         scalars: dict[str, float] = {}
@@ -95,22 +94,17 @@ class Verification(Callback):
     on_test_batch_end = on_validation_batch_end  # type: ignore[assignment]
     on_test_epoch_end = on_validation_epoch_end  # type: ignore[assignment]
 
-    def on_test_end(self, trainer: FaceTrainer, pl_module: FaceModule) -> None:
-        """Write the figures of `test` where scripts find them."""
-        if trainer.is_global_zero:
-            figures = {name: result.scalars() for name, result in self.results.items()}
-            record = {"checkpoint": _weights(trainer), "fusion": self.fusions[0], "verification": figures}
-            write_atomically(trainer.run_dir / "result.json", (json.dumps(record, indent=1) + "\n").encode())
+    def record(self) -> dict[str, Any]:
+        """See `Evaluation.record`."""
+        figures = {name: result.scalars() for name, result in self.results.items()}
+        return {"fusion": self.fusions[0], "verification": figures} if figures else {}
 
     def _draw(self, trainer: FaceTrainer) -> None:
-        folder = trainer.run_dir / "plots"
-        folder.mkdir(parents=True, exist_ok=True)
         figures = {"roc": roc_figure({name: self.results[name] for name in self._pairs})}
         for name in self._pairs:
-            figures[f"scores-{name}"] = score_histogram_figure(self.results[name], f"{name}, {_weights(trainer)}")
+            figures[f"scores-{name}"] = score_histogram_figure(self.results[name], f"{name}, {weights_of(trainer)}")
         for name, figure in figures.items():
-            save(figure, folder / f"{name}.png")
-            show(trainer.loggers, folder / f"{name}.png")
+            publish(trainer, figure, name)
 
     def _print(self, scalars: dict[str, float], weights: str) -> None:
         for name in self._pairs:
@@ -119,10 +113,3 @@ class Verification(Callback):
             others = tuple(f"@{fusion}" for fusion in self.fusions[1:])
             shown = [f"{key} {value:.4f}" for key, value in own.items() if not key.endswith(others)]
             rank_zero_info(f"{weights}: {name}: {', '.join(shown)}")
-
-
-def _weights(trainer: FaceTrainer) -> str:
-    """Which weights are evaluated: the step of a training, or the name of a checkpoint."""
-    if trainer.state.fn != "fit" and trainer.ckpt_path:
-        return Path(trainer.ckpt_path).parent.resolve().name
-    return f"step {trainer.global_step}"

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+from lightning_face import watchdog
 from lightning_face.checkpoint.directory import (
     DESCRIPTION_FILE,
     Description,
@@ -39,6 +40,7 @@ def check_intact(checkpoint: Path, *, every_byte: bool = True) -> Description:
         description = describe(checkpoint)
         for name, expected in description.files.items():
             path = checkpoint / name
+            watchdog.alive()
             if not path.is_file():
                 raise CheckpointError(f"{checkpoint} is damaged: {name} is missing; choose another checkpoint")
             as_written = path.stat().st_size == expected["bytes"]

@@ -24,6 +24,7 @@ from lightning_face.checkpoint.tables import save_tables
 from lightning_face.data.manifest import IDENTITIES_FILE
 from lightning_face.distributed.agreement import gather_objects, on_every_rank, on_rank_zero
 from lightning_face.distributed.world import rank
+from lightning_face.errors import SupersededError
 
 
 @dataclass(frozen=True)
@@ -31,22 +32,19 @@ class Contents:
     """What this rank writes of a checkpoint.
 
     Args:
-        tensors: `tables`: by name, the rows that this rank holds; on rank 0 also what is the same everywhere, and as
-            `dense` what goes into `dense.ckpt`, unless the engine has written that already.
+        dense: weights, optimizer and counters, for `dense.ckpt`; on rank 0 alone, and None if the engine has written
+            that file.
+        tables: by name, the rows that this rank holds; on rank 0 also what is the same everywhere.
         held: which rows of the whole tables they are, see `save_tables`.
         identities_file: names of all classes.
         description: of the checkpoint, but for its files.
     """
 
-    tensors: dict[str, dict[str, Any]]
+    dense: dict[str, Any] | None
+    tables: dict[str, Tensor]
     held: dict[str, range]
     identities_file: Path
     description: Description
-
-    @property
-    def tables(self) -> dict[str, Tensor]:
-        """See `tensors`."""
-        return self.tensors["tables"]
 
 
 @contextmanager
@@ -54,8 +52,8 @@ def leaving_nothing(final: Path) -> Iterator[None]:
     """Remove what is written of a checkpoint where that fails: a disk that is full should not stay so."""
     try:
         yield
-    except Exception:
-        if rank() == 0:
+    except Exception as error:
+        if rank() == 0 and not isinstance(error, SupersededError):  # what is there belongs to another attempt
             shutil.rmtree(partial_of(final), ignore_errors=True)
         raise
 
@@ -83,10 +81,10 @@ def _write_own_files(folder: Path, contents: Contents) -> dict[str, dict[str, in
     """Write this rank's rows, and on rank 0 all else; describe all files that this rank answers for."""
     names = save_tables(folder, rank(), contents.tables, contents.held) if contents.tables else []
     if rank() == 0:
-        if "dense" in contents.tensors:
+        if contents.dense is not None:
             # By its name, torch would say of a full disk no more than that it failed.
             with (folder / DENSE_FILE).open("wb") as file:
-                torch.save(contents.tensors["dense"], file)
+                torch.save(contents.dense, file)
         # One file, or DeepSpeed's folder of files from all ranks, which are written by now.
         names += files_under(folder, DENSE_FILE)
         # Whose rows they are: the dataset may be gone when they are exported.

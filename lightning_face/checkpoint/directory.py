@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from lightning_face import attempts, watchdog
 from lightning_face.errors import CheckpointError
 from lightning_face.files import flush, sha256_of, write_atomically
 
@@ -71,6 +72,7 @@ def _is_regular(checkpoint: Path, every_n_steps: int) -> bool:
 
 def seal(path: Path) -> dict[str, int | str]:
     """Flush a written file to the disk; its length and sha256."""
+    watchdog.alive()
     flush(path)
     return {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
 
@@ -88,7 +90,12 @@ def partial_of(final: Path) -> Path:
 
 
 def make_partial(final: Path) -> None:
-    """Make an empty directory to write a checkpoint in; removes what killed runs left behind."""
+    """Make an empty directory to write a checkpoint in; removes what killed runs left behind.
+
+    Raises:
+        SupersededError: the run's folder is another attempt's by now; see `attempts`.
+    """
+    attempts.check(final.parents[1])
     final.parent.mkdir(parents=True, exist_ok=True)
     for left_over in final.parent.glob(".partial-*"):
         shutil.rmtree(left_over)
@@ -96,7 +103,12 @@ def make_partial(final: Path) -> None:
 
 
 def publish(final: Path, description: Description) -> None:
-    """Describe a checkpoint whose files are all sealed, give it its name and make `last` point to it."""
+    """Describe a checkpoint whose files are all sealed, give it its name and make `last` point to it.
+
+    Raises:
+        SupersededError: the run's folder is another attempt's by now; see `attempts`.
+    """
+    attempts.check(final.parents[1])
     partial = partial_of(final)
     write_atomically(partial / DESCRIPTION_FILE, json.dumps(asdict(description), indent=1).encode())
     _replace(final, partial)
@@ -115,7 +127,12 @@ def _replace(final: Path, partial: Path) -> None:
 
 
 def point(link: Path, target: Path) -> None:
-    """Make a symbolic link to a sibling, replacing the former one in one step."""
+    """Make a symbolic link to a sibling, replacing the former one in one step.
+
+    Raises:
+        SupersededError: the run's folder is another attempt's by now; see `attempts`.
+    """
+    attempts.check(link.parents[1])
     temporary = link.with_name(f".{link.name}.tmp")
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(target.name)

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from lightning_face import watchdog
 from lightning_face.checkpoint.tensor_file import TensorFile, write_tensors
 from lightning_face.errors import CheckpointError
 
@@ -53,6 +54,7 @@ def save_tables(folder: Path, rank: int, tables: dict[str, Tensor], held: dict[s
                 first_rows[name] = start + (held[name].start if name in held else 0)
             elif part == 0:
                 pieces[name], first_rows[name] = tensor, 0
+        watchdog.alive()
         write_tensors(folder / file, pieces, {_FIRST_ROWS: first_rows})
     return files
 
@@ -90,6 +92,7 @@ def load_tables(checkpoint: Path, files: Iterable[str], tables: dict[str, Tensor
     """
     copied: dict[str, list[range]] = {name: [] for name in tables}
     for path in [checkpoint / name for name in sorted(files) if fnmatchcase(name, _ALL_FILES)]:
+        watchdog.alive()
         file = TensorFile(path)
         for name in sorted(set(file.shapes) & set(tables)):
             first = held[name].start if name in held else 0

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from lightning_face.checkpoint.exported import CENTERS, CLASSIFIER, MOVED_AT, Exported
+from lightning_face.data.manifest import are_numbers
 from lightning_face.errors import ConfigError
 from lightning_face.tables.centers import NEVER
 
@@ -76,8 +77,8 @@ class Transfer:
 
 
 def _check_named(where: str, identities: list[str]) -> None:
-    """Refuse numbers, which `python -m data_prep index` writes where it is given no names."""
-    if all(name == str(line) for line, name in enumerate(identities)):
+    """Refuse numbers."""
+    if are_numbers(identities):
         raise ConfigError(
             f"model.init_from: the identities of {where} are numbers, not names: rows of another dataset cannot be"
             " told apart; export without --classifier and --centers, or give names with"

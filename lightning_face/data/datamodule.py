@@ -16,6 +16,7 @@ from lightning_face.data.decode import COLORS
 from lightning_face.data.device_decode import EncodedBatch, EncodedFaces
 from lightning_face.data.faces import FaceBatch, Faces
 from lightning_face.data.identity_order import IdentityOrder
+from lightning_face.data.known import known_classes
 from lightning_face.data.loading import make_loader
 from lightning_face.data.manifest import IDENTITIES_FILE, PAIRS_FILE
 from lightning_face.data.order import Ids, LaneOrder, Order
@@ -32,6 +33,8 @@ class FaceDataModule(LightningDataModule):
     Args:
         train: folder of the training dataset, or with a cache the URL below which its files lie.
         verification: name and folder or URL of each verification set, scored during and after training.
+        identification: name and folder or URL of each identification set, a dataset of people of the training set:
+            how many of its images the class tables take for the right one of them is reported where pairs are scored.
         predict: folder or URL of the dataset that `predict` embeds; default: the training dataset.
         global_batch_size: samples per optimizer step over all ranks and micro-batches.
         image_size: side of the network's input, pixels; images are scaled to it on the device.
@@ -63,6 +66,7 @@ class FaceDataModule(LightningDataModule):
         train: str,
         verification: dict[str, str] | None = None,
         predict: str | None = None,
+        identification: dict[str, str] | None = None,
         global_batch_size: int = 256,
         image_size: int = 112,
         channels: int = 3,
@@ -96,6 +100,14 @@ class FaceDataModule(LightningDataModule):
         self.verification = {
             name: Faces(open_dataset(source, cache, PAIRS_FILE), seed, channels=channels, replace_damaged=False)
             for name, source in (verification or {}).items()
+        }
+        self.identification = {
+            name: Faces(open_dataset(source, cache), seed, channels=channels, replace_damaged=False)
+            for name, source in (identification or {}).items()
+        }
+        self.classes_of = {
+            name: known_classes(f"data.identification {name}", faces.shards, self.faces.shards)
+            for name, faces in self.identification.items()
         }
         shards = open_dataset(predict, cache) if predict else self.faces.shards
         self.predict = Faces(shards, seed, channels=channels, replace_damaged=False)
@@ -157,8 +169,8 @@ class FaceDataModule(LightningDataModule):
         return self._loader(self.faces, sampler, batch_size, keep_workers=False)
 
     def val_dataloader(self) -> list[DataLoader[FaceBatch]]:
-        """One loader per verification set, in the order of `verification`."""
-        return [self._sequential(faces) for faces in self.verification.values()]
+        """One loader per verification set, in the order of `verification`, then one per identification set."""
+        return [self._sequential(faces) for faces in (*self.verification.values(), *self.identification.values())]
 
     def test_dataloader(self) -> list[DataLoader[FaceBatch]]:
         """As for validation."""

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Sampler
 
+from lightning_face import signals
 from lightning_face.data.device_decode import EncodedFaces
 from lightning_face.data.faces import BatchRequest, Faces
 from lightning_face.data.ring import Ring
@@ -16,6 +17,14 @@ READ_AHEAD = 2
 _IN_USE = 3
 """Batches that the trainer looks at while it asks for another: the present one, the one that Lightning fetched ahead,
 and the one that has just come."""
+
+
+class _Loader(DataLoader[Any]):
+    """Starts its workers while signals are held back, until they are shielded: torch's own would end by one."""
+
+    def __iter__(self) -> Any:
+        with signals.held_back():
+            return super().__iter__()
 
 
 def make_loader(
@@ -36,7 +45,7 @@ def make_loader(
     if isinstance(faces, Faces):  # what is still encoded is small
         ring = Ring(READ_AHEAD * num_workers + _IN_USE, faces.batch_shape(batch_size).numel())
         sampler = PlacingSampler(requests, ring)
-    return DataLoader(
+    return _Loader(
         faces,
         sampler=sampler,
         batch_size=None,
@@ -45,6 +54,7 @@ def make_loader(
         multiprocessing_context="fork" if num_workers else None,  # workers inherit the ring, and imports
         prefetch_factor=READ_AHEAD if num_workers else None,
         persistent_workers=keep_workers and num_workers > 0,
+        worker_init_fn=signals.shield_worker,
         pin_memory=device.type == "cuda",
     )
 

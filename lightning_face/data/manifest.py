@@ -35,6 +35,11 @@ def names_in(text: str) -> list[str]:
     return text.removesuffix("\n").split("\n")
 
 
+def are_numbers(names: list[str]) -> bool:
+    """Whether they are the numbers of the classes, which `python -m data_prep index` writes where it has no names."""
+    return all(name == str(line) for line, name in enumerate(names))
+
+
 @dataclass(frozen=True)
 class Shard:
     """One tar: its file name, number of samples, length in bytes and sha256 of the file."""

@@ -61,12 +61,12 @@ class CenterTerm:
     def __init__(self, config: CenterConfig, centers: Centers) -> None:
         self.weight = config.weight
         self._reduction = config.reduction
-        self._normalise = config.normalise
+        self.normalise = config.normalise
         self._centers = centers
 
     def seen(self, batch: GlobalBatch) -> GlobalBatch:
         """The batch as the centers see it."""
-        return batch.unit if self._normalise else batch
+        return batch.unit if self.normalise else batch
 
     def part(self, batch: MicroBatch) -> Tensor:
         """See `Term.part`."""

@@ -132,7 +132,7 @@ class Objective:
         device: torch.device,
         class_counts_C: Tensor | None = None,
     ) -> None:
-        check_memory(_plans(config, num_classes, dim), num_classes, device)
+        check_memory(table_plans(config, num_classes, dim), num_classes, device)
         self.num_classes = num_classes
         self.classifier: Classifier | None = None
         self.softmax: SoftmaxTerm | None = None
@@ -256,7 +256,7 @@ class Objective:
         return [table for table in (self.classifier, self.centers) if table is not None]
 
 
-def _plans(config: ObjectiveConfig, num_classes: int, dim: int) -> list[TablePlan]:
+def table_plans(config: ObjectiveConfig, num_classes: int, dim: int) -> list[TablePlan]:
     """What grows with the number of classes: the tables, and the gradients that are kept whole."""
     plans: list[TablePlan] = []
     if config.softmax is not None:
@@ -270,5 +270,6 @@ def _plans(config: ObjectiveConfig, num_classes: int, dim: int) -> list[TablePla
         size = bytes_per_class(dim) + MOVED_AT_BYTES
         plans.append(TablePlan("centers", "objective.center.placement", sharded, size))
         if config.mml is not None and config.mml.moves_all_centers:
-            plans.append(TablePlan("gradient of mml", "objective.center.placement", sharded, bytes_per_class(dim)))
+            size = bytes_per_class(dim)
+            plans.append(TablePlan("gradient of mml", "objective.center.placement", sharded, size, is_saved=False))
     return plans

@@ -105,6 +105,7 @@ class SoftmaxTerm:
         device: torch.device,
     ) -> None:
         self.weight = config.weight
+        self.unit_rows = (config.head or Softmax()).unit_rows
         self._reduction = config.reduction
         self._filter_above = config.filter_above
         self._classifier = classifier

@@ -28,6 +28,7 @@ class TablePlan:
         is_sharded: whether ranks share its rows out.
         bytes_per_class: of its rows and their optimizer state, see `bytes_per_class`.
         more_if_replicated: bytes per class that a replicated table takes besides.
+        is_saved: in checkpoints; a buffer is not.
     """
 
     name: str
@@ -35,6 +36,7 @@ class TablePlan:
     is_sharded: bool
     bytes_per_class: int
     more_if_replicated: int = 0
+    is_saved: bool = True
 
     def bytes_held(self, num_classes: int, num_ranks: int) -> int:
         """What the rank with most of the table holds."""

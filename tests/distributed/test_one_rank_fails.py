@@ -32,15 +32,20 @@ Breakage = Callable[[], AbstractContextManager[None]]
 
 
 class Breaks(Checkpointing):
-    """Saves every second step; before the second time, something breaks. Notes the last batch that began."""
+    """Saves every second step; before the second time, something breaks, until a batch or for good.
 
-    def __init__(self, breakage: AbstractContextManager[None], stack: ExitStack) -> None:
+    Notes the last batch that began.
+    """
+
+    def __init__(self, breakage: AbstractContextManager[None], stack: ExitStack, mended_at: int | None) -> None:
         super().__init__(every_n_steps=2, keep=1)
-        self.breakage, self.stack = breakage, stack
+        self.breakage, self.stack, self.mended_at = breakage, stack, mended_at
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if batch_idx == FAILING_STEP:
             self.stack.enter_context(self.breakage)
+        if batch_idx == self.mended_at:
+            self.stack.close()
         self.batch_idx = batch_idx
         if batch_idx == FAILING_STEP + 1:
             wait([trainer.saver._under_way])
@@ -54,30 +59,38 @@ def sharded() -> Any:
     return SimpleNamespace(state=lambda: {"centers": rows}, held=lambda: held, shapes=lambda: shapes)
 
 
-def fit_until_it_breaks(run_dir: Path, on_rank: int, breakage: Breakage) -> tuple[str, int]:
-    """The error that this rank ends with, where something breaks on one rank, and the last batch that it began."""
-    callback = Breaks(breakage() if rank() == on_rank else nullcontext(), stack := ExitStack())
+def fit_while_it_breaks(
+    run_dir: Path, on_rank: int, breakage: Breakage, mended_at: int | None = None
+) -> tuple[str, int, int]:
+    """Where something breaks on a rank: the error this rank ends with, its last batch, and how many saves failed."""
+    callback = Breaks(breakage() if rank() == on_rank else nullcontext(), stack := ExitStack(), mended_at)
     options = {"devices": world_size(), "strategy": "ddp", "plugins": [TorchElasticEnvironment()]}
     with stack, torchrun():
         try:
             fit(run_dir, callback, objective=sharded(), **options)
         except CheckpointError as error:
-            return str(error), callback.batch_idx
-    return "nothing went wrong", callback.batch_idx
+            return str(error), callback.batch_idx, callback._num_failed
+    return "done", callback.batch_idx, callback._num_failed
 
 
 @pytest.mark.parametrize("on_rank", [pytest.param(0, id="weights"), pytest.param(1, id="tables")])
 def test_checkpoint_that_one_rank_cannot_write(tmp_path: Path, on_rank: int) -> None:
-    ends = run_ranks(fit_until_it_breaks, 2, tmp_path, on_rank, partial(full_disk, 1000))
-    errors, folder = [error for error, _ in ends], checkpoints_of(tmp_path)
+    ends = run_ranks(fit_while_it_breaks, 2, tmp_path, on_rank, partial(full_disk, 1000))
+    errors, folder = [error for error, *_ in ends], checkpoints_of(tmp_path)
     assert errors[0] == errors[1] and "\n" not in errors[0]
     assert errors[0].startswith(f"rank {on_rank}: {folder}")
     assert "File too large" in errors[0] and "another --run_dir" in errors[0]
-    # Threads have failed by the next batch; there all ranks end, which have two more to go.
-    assert [batch_idx for _, batch_idx in ends] == [FAILING_STEP + 1] * 2
+    # Training has gone on without those of steps 4 and 6; that of the last step has to be saved.
+    assert [others for _, *others in ends] == [[7, 2]] * 2
     assert check_intact(folder / "last").step == 2
     # The former one is whole; of the one that could not be written nothing is left.
     assert sorted(path.name for path in folder.iterdir()) == ["last", name_of(2)]
+
+
+def test_checkpoint_that_one_rank_cannot_write_for_a_while(tmp_path: Path) -> None:
+    ends = run_ranks(fit_while_it_breaks, 2, tmp_path, 1, partial(full_disk, 1000), FAILING_STEP + 2)
+    assert ends == [("done", 7, 1)] * 2
+    assert check_intact(checkpoints_of(tmp_path) / "last").step == 8
 
 
 def resume(run_dir: Path, unreadable: str) -> str:
@@ -96,8 +109,8 @@ def resume(run_dir: Path, unreadable: str) -> str:
 
 def load_tables(module: TinyModule, checkpoint: dict[str, Any]) -> None:
     """As the real module does."""
-    module.load_tables = partial(FaceModule.load_tables, module)
-    module._load_tables = partial(FaceModule._load_tables, module)
+    for method in (FaceModule.load_tables, FaceModule._load_tables, FaceModule._needs_tables):
+        setattr(module, method.__name__, partial(method, module))
     FaceModule.on_load_checkpoint(module, checkpoint)
 
 

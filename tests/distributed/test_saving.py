@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -13,10 +14,12 @@ import torch
 from pytorch_lightning import Callback
 from pytorch_lightning.plugins.environments import TorchElasticEnvironment
 
+from lightning_face import trainer
 from lightning_face.callbacks.checkpointing import Checkpointing
-from lightning_face.checkpoint import contents, saver
+from lightning_face.checkpoint import contents
 from lightning_face.checkpoint.choice import check_intact, last_intact
 from lightning_face.checkpoint.directory import Description, checkpoints_of, describe, name_of, partial_of
+from lightning_face.checkpoint.saver import Saver
 from lightning_face.distributed.world import rank, world_size
 from tests.distributed.test_one_rank_fails import sharded
 from tests.ranks import RankError, run_ranks, torchrun
@@ -78,7 +81,7 @@ def fit_at_a_gate(run_dir: Path, on_rank: int) -> list[str]:
 
 def fit_without_memory(run_dir: Path) -> list[str]:
     """What is said where the host has no memory for copies."""
-    no_memory = patch.object(saver, "free_on_the_poorest_rank", lambda device: 0.0)
+    no_memory = patch.object(trainer, "Saver", partial(Saver, memory_share=0.0))
     with no_memory, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         fit_with(run_dir, Moves())
@@ -93,7 +96,7 @@ def test_what_is_published_later_is_what_was_there_when_it_was_due(tmp_path: Pat
     """Byte for byte what a save writes that training waits for, whichever rank is slow."""
     said = run_ranks(fit_without_memory, 2, tmp_path / "waiting")
     assert [len(lines) for lines in said] == [1, 0]
-    assert "and each rank may take 0.00 GB, 80% of its free host memory" in said[0][0]
+    assert "and each rank may take 0.00 GB, 0% of its free host memory" in said[0][0]
     for slow in range(2):
         run_dir = tmp_path / f"slow-{slow}"
         assert run_ranks(fit_at_a_gate, 2, run_dir, slow) == [[partial_of(Path(name_of(SAVED))).name]] * 2
@@ -112,15 +115,15 @@ def test_an_error_of_the_training_waits_for_the_checkpoint_under_way(tmp_path: P
 
 def test_the_next_checkpoint_waits_for_the_one_under_way(tmp_path: Path) -> None:
     """The first one's thread goes on when the second one is due, and not before."""
-    gate, finish = Gate(0), saver.Saver.finish
+    gate, finish = Gate(0), Saver.finish
 
-    def open_and_finish(waiting: saver.Saver) -> None:
+    def open_and_finish(waiting: Saver) -> None:
         if waiting.is_under_way:
             gate.opened.set()
         finish(waiting)
 
     held = patch.object(contents, "_write_own_files", gate.write)
-    with held, patch.object(saver.Saver, "finish", open_and_finish):
+    with held, patch.object(Saver, "finish", open_and_finish):
         fit(tmp_path, Checkpointing(every_n_steps=2, keep=9), others=[gate], max_steps=SAVED)
     assert steps(tmp_path) == [2, 4, SAVED]
 

@@ -30,7 +30,11 @@ def generated(tmp_path_factory):
 @pytest.fixture
 def tiny_config(generated, tmp_path):
     """A config that trains a network without batch statistics for 2 epochs of 16 steps, in seconds."""
-    path = tmp_path / "tiny.yaml"
+    return write_tiny_config(tmp_path / "tiny.yaml", generated)
+
+
+def write_tiny_config(path: Path, generated: Path) -> Path:
+    """See `tiny_config`."""
     path.write_text(
         f"""
 trainer: {{accelerator: cpu, devices: 1, max_epochs: 2, log_every_n_steps: 1, precision: 32-true,
@@ -90,9 +94,9 @@ def started_fit(config: Path, run_dir: Path, *arguments: object) -> Iterator[sub
             process.wait()
 
 
-def log_of(run_dir: Path) -> str:
-    """The end of what a background `fit` printed."""
-    return run_dir.with_suffix(".log").read_text()[-4000:]
+def log_of(run_dir: Path, *, whole: bool = False) -> str:
+    """What a background `fit` printed, or the end of it."""
+    return run_dir.with_suffix(".log").read_text()[0 if whole else -4000 :]
 
 
 def fit(config: Path, run_dir: Path, *arguments: object) -> subprocess.CompletedProcess[str]:

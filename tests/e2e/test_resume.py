@@ -1,13 +1,16 @@
 """Promise P5 through the command line: killed at random steps and resumed, a run ends as if nothing had happened."""
 
 import csv
+import os
 import random
+import signal
 import time
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from lightning_face.checkpoint.directory import describe
 from tests.e2e.conftest import TIMEOUT_S, fit, log_of, started_fit
 from tests.e2e.recorder import recorded_ids
 
@@ -43,8 +46,8 @@ def losses(run_dir):
         return [(int(row["step"]), float(row["train/loss"])) for row in csv.DictReader(file) if row["train/loss"]]
 
 
-def kill_after(config, run_dir, step, *arguments):
-    """Start `fit` and SIGKILL all of its processes once it has logged a step."""
+def kill_after(config, run_dir, step, *arguments, number=signal.SIGKILL):
+    """Start `fit` and signal all of its processes, as a scheduler does, once it has logged a step; its exit code."""
     metrics = run_dir / "metrics.csv"
     with started_fit(config, run_dir, *arguments) as process:
         deadline = time.monotonic() + TIMEOUT_S
@@ -52,6 +55,8 @@ def kill_after(config, run_dir, step, *arguments):
             assert process.poll() is None, log_of(run_dir)
             assert time.monotonic() < deadline, f"step {step} was not reached"
             time.sleep(0.02)
+        os.killpg(process.pid, number)
+        return process.wait(timeout=TIMEOUT_S)
 
 
 @pytest.mark.timeout(900)
@@ -61,7 +66,7 @@ def kill_after(config, run_dir, step, *arguments):
     [(1, "null", ()), (2, "ElasticArcFace", ("--data.images_per_identity", 3, "--data.tail_weight", 0.5))],
     ids=["lanes", "identities"],
 )
-def test_killed_twice_ends_with_the_same_bits(tiny_config, tmp_path, num_ranks, head, order):
+def test_killed_and_preempted_ends_with_the_same_bits(tiny_config, tmp_path, num_ranks, head, order):
     ranks = ("--trainer.devices", num_ranks, "--model.objective.softmax.head", head, *order)
     fit(tiny_config, tmp_path / "straight", *ranks)
     expected = final(tmp_path / "straight")
@@ -70,8 +75,11 @@ def test_killed_twice_ends_with_the_same_bits(tiny_config, tmp_path, num_ranks, 
     for workers in (0, 2):
         run_dir = tmp_path / f"killed-{workers}"
         options = (*ranks, "--data.num_workers", workers)
-        for step in sorted(dice.sample(range(6, STEPS - 1), 2)):
-            kill_after(tiny_config, run_dir, step, *options)
+        killed, stopped = sorted(dice.sample(range(6, STEPS - 2), 2))
+        kill_after(tiny_config, run_dir, killed, *options)
+        assert kill_after(tiny_config, run_dir, stopped, *options, number=signal.SIGTERM) == 75, log_of(run_dir)
+        last = describe(run_dir / "checkpoints" / "last").step
+        assert last == losses(run_dir)[-1][0] + 1, "a step was lost"
         fit(tiny_config, run_dir, *options)
         assert differences(final(run_dir), expected) == []
         assert losses(run_dir) == losses(tmp_path / "straight"), "the CSV has gaps, repeats or other values"

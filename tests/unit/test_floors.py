@@ -13,17 +13,17 @@ ROOT = Path(__file__).parents[2]
 
 FLOORS = {
     "lightning_face": (
-        {"errors", "hashing", "files", "directions", "finite"},
-        {"losses", "models", "distributed", "optim"},
+        {"errors", "hashing", "files", "directions", "finite", "signals", "watchdog"},
+        {"losses", "models", "distributed", "optim", "attempts"},
         {"tables", "data", "evaluation"},
         {"objectives"},
         {"checkpoint", "loggers"},
-        {"engines"},
+        {"engines", "launcher"},
         {"trainer", "recorded", "parser"},
         {"module"},
-        {"callbacks"},
-        {"commands"},
+        {"callbacks", "doctor"},
         {"cli"},
+        {"commands"},
         {"__main__"},
     ),
     "data_prep": (
@@ -47,7 +47,8 @@ DOORS = {
         "cv2": set(),
         "deepspeed": {"lightning_face.engines.zero"},
         "matplotlib": {"lightning_face.evaluation.figures"},
-        "rich": {"lightning_face.callbacks.summary"},
+        # Each prints one table.
+        "rich": {"lightning_face.callbacks.summary", "lightning_face.commands.doctor"},
         "safetensors": {"lightning_face.checkpoint.tensor_file"},
         "simplejpeg": {"lightning_face.data.decode"},
         "timm": {"lightning_face.models.timm_backbone"},
@@ -182,6 +183,7 @@ def test_one_place_asks_for_rank_and_world_size() -> None:
     ("module", "unwanted"),
     [
         ("lightning_face.losses", "pytorch_lightning"),
+        ("lightning_face.__main__", "torch"),  # signals count from its first line on
         ("data_prep.__main__", "torch"),
         ("data_prep.__main__", "matplotlib"),
         ("data_prep.__main__", "imagehash"),

@@ -2,13 +2,17 @@
 
 import csv
 import os
+import signal
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 import wandb
 from pytorch_lightning.loggers import WandbLogger
 
+from lightning_face import signals
 from lightning_face.loggers import METRICS_FILE, CsvLogger, WandbConfig, make_loggers
+from tests.disk import full_disk
 
 
 def rows_of(run_dir: Path) -> list[dict[str, str]]:
@@ -91,6 +95,24 @@ def test_metric_whose_column_was_lost_is_found_again(tmp_path: Path) -> None:
     assert [row["data/replaced"] for row in rows_of(tmp_path)] == ["", "", "3.0"]
 
 
+@pytest.mark.parametrize("first", [True, False], ids=["before the first row", "later"])
+@pytest.mark.parametrize("num_bytes", [0, 35, 47], ids=["nothing fits", "half a row fits", "a row and a half fit"])
+def test_rows_wait_where_the_disk_is_full(tmp_path: Path, num_bytes: int, first: bool) -> None:
+    logger = logged(tmp_path, range(0 if first else 2))
+    with (
+        full_disk(num_bytes),
+        pytest.warns(UserWarning, match=r"metrics.csv cannot be written now \(.*\); \d rows wait"),
+    ):
+        for step in range(2, 5):
+            logger.log_metrics({"train/loss": step / 8, "epoch": 0}, step)
+    logger.log_metrics({"train/loss": 0.5, "verification/accuracy": 0.9}, 5)
+    assert [int(row["step"]) for row in rows_of(tmp_path)] == list(range(2 if first else 0, 6))
+    with full_disk(num_bytes), pytest.warns(UserWarning, match="1 rows wait"):
+        logger.log_metrics({"train/loss": 0.5}, 6)
+    logger.finalize("success")
+    assert [int(row["step"]) for row in rows_of(tmp_path)] == list(range(2 if first else 0, 7))
+
+
 def test_disabled_wandb_leaves_the_csv_alone(tmp_path: Path) -> None:
     loggers = make_loggers(tmp_path, WandbConfig(mode="disabled"), {})
     assert [type(logger) for logger in loggers] == [CsvLogger]
@@ -144,3 +166,16 @@ def test_two_attempts_are_one_wandb_run(tmp_path: Path, monkeypatch: pytest.Monk
     assert other.version != ids[0]
     records = [record.name for record in (run_dir / "wandb").glob("offline-run-*/run-*.wandb")]
     assert records and set(records) == {f"run-{ids[0]}.wandb"}
+
+
+def test_a_signal_to_all_processes_ends_that_of_wandb_and_not_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, logger = make_loggers(tmp_path, WandbConfig(mode="offline"), {})
+    gone = MagicMock(log=MagicMock(side_effect=ConnectionResetError("Connection lost")))
+    monkeypatch.setattr(logger, "_experiment", gone)
+    with pytest.raises(ConnectionResetError):
+        logger.log_metrics({"train/loss": 0.5}, 3)
+    monkeypatch.setattr(signals, "_first", signal.SIGTERM)
+    with pytest.warns(UserWarning, match="W&B does not get what step 4 has logged, it was signalled too"):
+        logger.log_metrics({"train/loss": 0.5}, 4)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from lightning_face.callbacks.result import Result
 from lightning_face.callbacks.verification import MONITORED, Verification
 from lightning_face.data.faces import Faces
 from lightning_face.errors import ConfigError, DataError
@@ -44,7 +45,8 @@ def score(
                 callback.on_validation_batch_end(run_trainer, module, outputs, (batch, None), number, dataloader_idx)
         callback.on_validation_epoch_end(run_trainer, module)
         if run_trainer.state.fn == "test":
-            callback.on_test_end(run_trainer, module)
+            run_trainer.callbacks = [callback]
+            Result().on_test_end(run_trainer, module)
         return callback
 
     return run

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lightning_face.data.manifest import INDEX_DTYPE, INDEX_FILE, MANIFEST_FILE, Manifest
+from lightning_face.data.manifest import IDENTITIES_FILE, INDEX_DTYPE, INDEX_FILE, MANIFEST_FILE, Manifest
 
 EditManifest = Callable[[Callable[[dict[str, Any]], object]], None]
 
@@ -28,6 +28,16 @@ def edit_manifest(dataset: Path) -> EditManifest:
         fields = json.loads((dataset / MANIFEST_FILE).read_text())
         change(fields)
         (dataset / MANIFEST_FILE).write_text(json.dumps(fields))
+
+    return edit
+
+
+@pytest.fixture
+def edit_names(dataset: Path) -> Callable[[list[str]], None]:
+    """Gives the identities of the copy other names."""
+
+    def edit(names: list[str]) -> None:
+        (dataset / IDENTITIES_FILE).write_text("".join(f"{name}\n" for name in names))
 
     return edit
 

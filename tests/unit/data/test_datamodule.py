@@ -122,6 +122,29 @@ def test_impossible_options_are_refused(tiny_dataset: Path, change: dict[str, in
         data_of(tiny_dataset, **change)
 
 
+def test_people_of_an_identification_set_are_found_by_name(
+    tiny_dataset: Path, dataset: Path, edit_names: Callable[[list[str]], None]
+) -> None:
+    names = [f"person_{number:02d}" for number in range(20)]
+    edit_names(names[::-1])
+    data = data_of(tiny_dataset, identification={"again": str(dataset)})
+    assert data.classes_of["again"].tolist() == list(range(20))[::-1]
+    assert [len(loader.dataset) for loader in data.val_dataloader()] == [202]
+    edit_names([*names[:-1], "somebody else"])
+    with pytest.raises(DataError, match=r"identification again: 1 of 20 identities .* is 'somebody else'; an ident"):
+        data_of(tiny_dataset, identification={"again": str(dataset)})
+
+
+def test_people_without_names_are_found_in_the_same_dataset_alone(
+    tiny_dataset: Path, dataset: Path, edit_names: Callable[[list[str]], None], edit_manifest: EditManifest
+) -> None:
+    edit_names([str(number) for number in range(20)])
+    assert data_of(dataset, identification={"itself": str(dataset)}).classes_of["itself"].tolist() == list(range(20))
+    edit_manifest(lambda fields: fields.update(shuffled=False))
+    with pytest.raises(DataError, match="are numbers, not names: those of another dataset cannot be told"):
+        data_of(tiny_dataset, identification={"numbers": str(dataset)})
+
+
 @pytest.mark.parametrize("name", ["verification", "predict"])
 def test_folder_that_is_no_dataset_is_refused(tiny_dataset: Path, tmp_path: Path, name: str) -> None:
     value: Any = {"lfw": str(tmp_path)} if name == "verification" else str(tmp_path)
