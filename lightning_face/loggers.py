@@ -7,6 +7,7 @@ import os
 import secrets
 import socket
 from argparse import Namespace
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -174,13 +175,28 @@ def make_loggers(run_dir: Path, wandb: WandbConfig, config: dict[str, Any]) -> l
 
 
 class _WandbLogger(WandbLogger):
-    """Starts W&B's process while signals are held back, so that none ends it: it has to send the last rows."""
+    """Starts W&B's process while signals are held back, and goes on without it: SIGTERM it takes all the same.
+
+    SLURM sends that to all processes of a job, and what is left to do then is saving.
+    """
+
+    _has_ended = False
 
     @property
     def experiment(self) -> Any:
         """The run in W&B; on the first rank, others get a dummy."""
         with signals.held_back():
             return super().experiment
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Send a row, or say once that there is nobody any more who would."""
+        try:
+            super().log_metrics(metrics, step)
+        except ConnectionError as error:
+            if not self._has_ended:
+                rank_zero_warn(f"W&B's process has ended ({error}); the rows from here on are in {METRICS_FILE} alone")
+            self._has_ended = True
 
 
 def show(loggers: list[Logger], plot: Path) -> None:
