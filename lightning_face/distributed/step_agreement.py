@@ -22,8 +22,9 @@ class StepAgreement:
     def __init__(self, *names: str) -> None:
         self._names = names
         self._own = dict.fromkeys(names, 0)
-        self._known = torch.zeros(2, len(names), dtype=torch.int64)
-        self._on_its_way = torch.zeros_like(self._known)
+        # Largest numbers of all, then largest negative ones.
+        self._known = [0] * 2 * len(names)
+        self._on_its_way = torch.zeros(2 * len(names), dtype=torch.int64)
         self._work: dist.Work | None = None
         self._group: Any = dist.new_group(backend="gloo") if world_size() > 1 else None
 
@@ -34,21 +35,21 @@ class StepAgreement:
     def exchange(self) -> None:
         """Learn what all ranks said at the boundary before, and say this rank's numbers; with one rank, at once."""
         self._wait()
-        self._known = self._on_its_way
-        own = torch.tensor([self._own[name] for name in self._names], dtype=torch.int64)
-        self._on_its_way = torch.stack([own, -own])
+        self._known = self._on_its_way.tolist()
+        own = [self._own[name] for name in self._names]
+        self._on_its_way = torch.tensor([*own, *(-number for number in own)], dtype=torch.int64)
         if self._group is None:
-            self._known = self._on_its_way
+            self._known = self._on_its_way.tolist()
         else:
             self._work = dist.all_reduce(self._on_its_way, dist.ReduceOp.MAX, self._group, async_op=True)
 
     def largest(self, name: str) -> int:
         """The largest number of any rank, as of the last `exchange`."""
-        return int(self._known[0, self._names.index(name)])
+        return self._known[self._names.index(name)]
 
     def smallest(self, name: str) -> int:
         """The smallest number of any rank, as of the last `exchange`."""
-        return -int(self._known[1, self._names.index(name)])
+        return -self._known[len(self._names) + self._names.index(name)]
 
     def close(self) -> None:
         """Wait for what is on its way, and let go of the group."""
