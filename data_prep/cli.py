@@ -30,7 +30,7 @@ EXAMPLES = """examples:
   python -m data_prep synthetic data/synthetic
   python -m data_prep folder CASIA-WebFace data/casia --min-images 5 --size 112
   python -m data_prep recordio faces_emore data/ms1mv2
-  sbatch --array=1-8 --wrap='python -m data_prep folder SRC OUT --part $SLURM_ARRAY_TASK_ID/8'
+  sbatch --array=1-8 slurm/prepare.sbatch folder SRC OUT
   python -m data_prep merge OUT
   python -m data_prep pairs lfw/images lfw/pairs.txt data/lfw
   python -m data_prep bin cfp_fp.bin data/cfp_fp

@@ -25,7 +25,7 @@ from lightning_face.callbacks.watchdog import Watchdog
 from lightning_face.checkpoint.choice import best_intact, check_intact, last_intact
 from lightning_face.checkpoint.directory import DENSE_FILE, describe, list_checkpoints, name_of
 from lightning_face.checkpoint.exported import Exported
-from lightning_face.data.batch_checks import check_batch, check_pairs, check_triplets
+from lightning_face.data.batch_checks import check_batch, check_decoding, check_pairs, check_triplets
 from lightning_face.data.datamodule import FaceDataModule
 from lightning_face.data.position import Position
 from lightning_face.engines.choice import check_engine_can_load
@@ -95,10 +95,11 @@ class FaceCLI(LightningCLI):
         """
         data, accumulation = self.datamodule, self.trainer.accumulate_grad_batches
         check_batch(data.order, self.trainer.world_size, accumulation, data.num_workers)
+        check_decoding(data.encoded is not None, self.trainer.strategy.root_device)
         objective = self.model.objective_config
         check_triplets(data.order, are_wanted=objective.mines_offline)
         check_pairs(data.order, data.faces, accumulation, objective.pair_losses)
-        self.callback(Verification).read_pairs(data)
+        self._check_evaluations()
         self.callback(NonFinite).check(self.trainer)
         self.trainer.saved_options = kept_options(self._options())
         if self.model.init_from is not None and not self.option("ckpt_path"):
@@ -121,12 +122,22 @@ class FaceCLI(LightningCLI):
     def _choose_for_evaluation(self) -> None:
         self._choose(best_intact, self._check_evaluable)
         if self.subcommand != "predict":
-            self.callback(Verification).read_pairs(self.datamodule)
+            self._check_evaluations()
             if not self.datamodule.verification and not self.datamodule.identification:
                 raise ConfigError(
                     "there is nothing to verify: set data.verification, e.g. --data.verification '{lfw: FOLDER}', to a"
                     " folder made by `python -m data_prep pairs`, or data.identification to one of known people"
                 )
+
+    def _check_evaluations(self) -> None:
+        """Find what is wrong with verification and identification sets before anything is trained or loaded."""
+        self.callback(Verification).read_pairs(self.datamodule)
+        tables = self.model.objective_config.terms.keys() & {"softmax", "center"}
+        if self.datamodule.identification and not tables:
+            raise ConfigError(
+                "data.identification compares with the classifier or the centers, and there is neither: set"
+                " objective.softmax or objective.center (whose weight may be 0), or leave it out"
+            )
 
     def _choose(self, of_run: Callable[..., Path | None], check: Callable[[Path | None], None]) -> None:
         """`--ckpt_path` if given, else the run's own; what is wrong with it by its looks is found here.

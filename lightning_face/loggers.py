@@ -174,17 +174,23 @@ def make_loggers(run_dir: Path, wandb: WandbConfig, config: dict[str, Any]) -> l
 
 
 class _WandbLogger(WandbLogger):
-    """Lets a run go on whose W&B process was ended by a signal to all processes of the job."""
+    """Goes on where W&B's process has ended: SLURM sends SIGTERM to it too, and what is left to do then is saving."""
+
+    _has_ended = False
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """Send a row."""
+        """Send a row, or say once that there is nobody any more who would."""
         try:
             super().log_metrics(metrics, step)
         except Exception as error:
-            if not signals.received():
+            if not isinstance(error, ConnectionError) and not signals.received():
                 raise
-            rank_zero_warn(f"W&B does not get what step {step} has logged, it was signalled too ({error!r})")
+            if not self._has_ended:
+                rank_zero_warn(
+                    f"W&B's process has ended ({error!r}); the rows from here on are in {METRICS_FILE} alone"
+                )
+            self._has_ended = True
 
 
 def show(loggers: list[Logger], plot: Path) -> None:

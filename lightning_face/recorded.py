@@ -19,6 +19,7 @@ KEPT_OPTIONS = (
     "data.augment",
     "data.image_size",
     "data.channels",
+    "data.decode",
     "trainer.precision",
     "trainer.gradient_clip",
     "trainer.sync_batchnorm",

@@ -14,9 +14,13 @@ TINY_COUNTS = [40, 24, 20, 16, 14, 12, 11, 10, 9, 8, 7, 6, 5, 5, 4, 3, 3, 2, 2, 
 """Images of each identity: 202 images of 20 identities, one of them with a single image."""
 
 
+LONGEST = (("e2e", "test_resume.py"), ("slurm", "test_jobs.py"))
+"""The files of tests that take longest."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The file that takes longest goes first: begun last, one worker would run it while the others wait."""
-    items.sort(key=lambda item: item.path.parts[-2:] != ("e2e", "test_resume.py"))
+    """The files that take longest go first: begun last, one worker would run them while the others wait."""
+    items.sort(key=lambda item: item.path.parts[-2:] not in LONGEST)
 
 
 @pytest.fixture(scope="session")

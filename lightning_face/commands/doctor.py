@@ -114,7 +114,11 @@ class DoctorCLI(FaceCLI):
         plans = table_plans(model.objective_config, data.num_classes, backbone.embedding_dim)
         size = checkpoint_bytes(backbone, model.make_optimizer, plans, data.num_classes)
         gradient = sum(parameter.nbytes for parameter in backbone.parameters())
-        sets = {"training data": data.faces, **{f"verification {name}": of for name, of in data.verification.items()}}
+        sets = {
+            "training data": data.faces,
+            **{f"verification {name}": of for name, of in data.verification.items()},
+            **{f"identification {name}": of for name, of in data.identification.items()},
+        }
         return {
             "versions": check_versions,
             "clocks": lambda: check_clocks(clocks()),

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import torch
+
 from lightning_face.data.faces import Faces
 from lightning_face.data.identity_order import IdentityOrder
 from lightning_face.data.loading import READ_AHEAD
@@ -31,6 +33,20 @@ def check_batch(order: Order, num_ranks: int, accumulation: int, num_workers: in
             f"data.images_per_identity {order.images_per_identity} must divide a micro-batch of"
             f" {per_micro_batch} samples (data.global_batch_size / trainer.accumulate_grad_batches)"
         )
+
+
+def check_decoding(on_gpu: bool, device: torch.device) -> None:
+    """There is a GPU where images are decoded on one.
+
+    Args:
+        on_gpu: whether they are.
+        device: that trains.
+
+    Raises:
+        ConfigError: it is another.
+    """
+    if on_gpu and device.type != "cuda":
+        raise ConfigError(f"data.decode gpu needs a CUDA device, this run trains on {device}; set data.decode to cpu")
 
 
 def check_triplets(order: Order, *, are_wanted: bool) -> None:

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pytorch_lightning import LightningDataModule
@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from lightning_face.data.augment import AugmentConfig, augment, normalise
 from lightning_face.data.cache import CacheConfig
 from lightning_face.data.decode import COLORS
+from lightning_face.data.device_decode import EncodedBatch, EncodedFaces
 from lightning_face.data.faces import FaceBatch, Faces
 from lightning_face.data.identity_order import IdentityOrder
 from lightning_face.data.known import known_classes
@@ -51,6 +52,8 @@ class FaceDataModule(LightningDataModule):
             `tail_weight` are then about these images.
         cache: where each node keeps copies of the shards of all these datasets; null reads them where they lie.
         augment: random changes of training images.
+        decode: where training images are decoded: `cpu`, in the workers, or `gpu`, by torchvision's nvJPEG, for hosts
+            with few cores; images that this cannot read, and verification sets, are decoded on the CPU.
         seed: of order and augmentation.
 
     Raises:
@@ -76,6 +79,7 @@ class FaceDataModule(LightningDataModule):
         mine_every_n_steps: int | None = None,
         cache: CacheConfig | None = None,
         augment: AugmentConfig = AugmentConfig(),
+        decode: Literal["cpu", "gpu"] = "cpu",
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -91,6 +95,7 @@ class FaceDataModule(LightningDataModule):
         self.verification_batch_size = verification_batch_size
         self.augment = augment
         self.faces = Faces(open_dataset(train, cache), seed, channels=channels, replace_damaged=True)
+        self.encoded = EncodedFaces(self.faces) if decode == "gpu" else None
         # Every image of these counts.
         self.verification = {
             name: Faces(open_dataset(source, cache, PAIRS_FILE), seed, channels=channels, replace_damaged=False)
@@ -153,7 +158,7 @@ class FaceDataModule(LightningDataModule):
             # Half of what is this rank's share of the cache: the other half holds what is read at the moment.
             sampler.read_ahead(self.faces.shards, copies, copies.cache.max_bytes // (2 * self.trainer.num_devices))
         batch_size = self.order.global_batch_size // (self.trainer.accumulate_grad_batches * self.trainer.world_size)
-        return self._loader(self.faces, sampler, batch_size, keep_workers=True)
+        return self._loader(self.encoded or self.faces, sampler, batch_size, keep_workers=True)
 
     def subset_dataloader(self, sample_ids_M: Ids) -> DataLoader[FaceBatch]:
         """This rank's share of given training images, in order: batches are the same for any number of ranks."""
@@ -174,6 +179,13 @@ class FaceDataModule(LightningDataModule):
     def predict_dataloader(self) -> DataLoader[FaceBatch]:
         """The dataset to embed, in order."""
         return self._sequential(self.predict)
+
+    def on_before_batch_transfer(self, batch: FaceBatch | EncodedBatch, dataloader_idx: int) -> FaceBatch:
+        """What is still encoded is decoded on the device."""
+        if isinstance(batch, FaceBatch):
+            return batch
+        assert self.trainer is not None and self.encoded is not None
+        return self.encoded.decoded(batch, self.trainer.strategy.root_device)
 
     def on_after_batch_transfer(self, batch: FaceBatch, dataloader_idx: int) -> tuple[FaceBatch, Tensor]:
         """On the device: the batch and its images as network input, augmented while training."""
@@ -212,7 +224,7 @@ class FaceDataModule(LightningDataModule):
         return self._loader(faces, sampler, self.verification_batch_size, keep_workers=False)
 
     def _loader(
-        self, faces: Faces, requests: TrainSampler | GivenSampler, batch_size: int, *, keep_workers: bool
+        self, faces: Faces | EncodedFaces, requests: TrainSampler | GivenSampler, batch_size: int, *, keep_workers: bool
     ) -> DataLoader[FaceBatch]:
         assert self.trainer is not None
         return make_loader(

@@ -4,6 +4,7 @@ import numpy as np
 import simplejpeg
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import functional as F
 
 from lightning_face.data.manifest import MAX_PIXELS
@@ -39,7 +40,7 @@ def decode_into(image_HWC: NDArray[np.uint8], jpeg: bytes) -> None:
         _shape(jpeg)  # refuses what would fill the memory
         decoded = simplejpeg.decode_jpeg(jpeg, colorspace=colors, strict=True)
     if decoded.shape != image_HWC.shape:
-        image_HWC[:] = _scaled(decoded, image_HWC.shape[0])
+        image_HWC[:] = scaled(torch.from_numpy(decoded).permute(2, 0, 1), image_HWC.shape[0]).permute(1, 2, 0).numpy()
 
 
 def _shape(jpeg: bytes) -> tuple[int, int]:
@@ -49,7 +50,8 @@ def _shape(jpeg: bytes) -> tuple[int, int]:
     return height, width
 
 
-def _scaled(image_HWC: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    planes = torch.from_numpy(image_HWC).permute(2, 0, 1).unsqueeze(0)
-    scaled = F.interpolate(planes, (size, size), mode="bilinear", antialias=True, align_corners=False)
-    return scaled[0].permute(1, 2, 0).numpy()
+def scaled(image_CHW: Tensor, size: int) -> Tensor:
+    """An image of `size` x `size` pixels, uint8, on the same device; the same one if it has them."""
+    if image_CHW.shape[1:] == (size, size):
+        return image_CHW
+    return F.interpolate(image_CHW[None], (size, size), mode="bilinear", antialias=True, align_corners=False)[0]

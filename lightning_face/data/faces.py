@@ -109,16 +109,27 @@ class Faces(Dataset[FaceBatch]):
         shape = self.batch_shape(len(ids))
         images = request.place.tensor(shape) if request.place else torch.empty(shape, dtype=torch.uint8)
         used = self._decode_into(images.numpy(), ids % len(self))
+        return self.batch_of(request, used, images)
+
+    def batch_of(self, request: BatchRequest, used_B: NDArray[np.int64], images: Tensor) -> FaceBatch:
+        """A batch of given images.
+
+        Args:
+            request: what was asked for.
+            used_B: the samples that these are images of.
+            images: uint8, as in `FaceBatch`.
+        """
+        ids = np.asarray(request.sample_ids, dtype=np.int64)
         draws = uniform(self.seed, "augment", request.epoch, ids[:, None], np.arange(NUM_DRAWS))
         return FaceBatch(
             images,
-            torch.from_numpy(self.shards.labels(used)),
+            torch.from_numpy(self.shards.labels(used_B)),
             torch.from_numpy(ids),
             torch.from_numpy(draws.astype(np.float32)),
             torch.from_numpy(normal(self.seed, "noise", request.epoch, ids).astype(np.float32)),
             request.epoch,
             request.micro_step,
-            int((used != ids % len(self)).sum()),
+            int((used_B != ids % len(self)).sum()),
             request.place,
         )
 

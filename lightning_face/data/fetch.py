@@ -2,19 +2,20 @@
 
 import http.client
 import shlex
-import shutil
 import subprocess
 import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import urlsplit
 
 from lightning_face.errors import ConfigError, DataError
 from lightning_face.files import sha256_of
 
 _WEB = ("http", "https")
+_PIECE_BYTES = 1 << 20
 _LONGEST_PAUSE_S = 30.0
 _LONGEST_COMMAND_S = 3600.0
 _MAY_CHANGE = (408, 425, 429)
@@ -144,23 +145,41 @@ def _copy(source: Path, file: Path) -> None:
     if not source.is_file():
         raise DataError(f"{source} is missing; restore it, or prepare the data again")
     try:
-        with source.open("rb") as reader, file.open("wb") as writer:
-            shutil.copyfileobj(reader, writer, 1 << 20)
+        reader = source.open("rb")
     except OSError as error:
         raise _Failed(error.strerror or str(error)) from error
+    _pour(reader, file)
 
 
 def _download(url: str, file: Path, timeout_s: float) -> None:
     try:
-        with urllib.request.urlopen(url, timeout=timeout_s) as answer, file.open("wb") as writer:
-            shutil.copyfileobj(answer, writer, 1 << 20)
+        answer = urllib.request.urlopen(url, timeout=timeout_s)
     except urllib.error.HTTPError as error:
         error.close()
         if error.code < 500 and error.code not in _MAY_CHANGE:
             raise DataError(f"cannot copy {shown(url)}: the server answers {error.code} {error.reason}") from error
         raise _Failed(f"the server answers {error.code} {error.reason}") from error
     except (OSError, http.client.HTTPException) as error:  # URLError and timeouts are OSErrors
-        raise _Failed(str(getattr(error, "reason", error)) or type(error).__name__) from error
+        raise _Failed(_reason(error)) from error
+    _pour(answer, file)
+
+
+def _pour(reader: BinaryIO, file: Path) -> None:
+    """What is read becomes the file: an error of the one may pass, an OSError of the other is for the user to mend."""
+    with reader, file.open("wb") as writer:
+        while piece := _read(reader):
+            writer.write(piece)
+
+
+def _read(reader: BinaryIO) -> bytes:
+    try:
+        return reader.read(_PIECE_BYTES)
+    except (OSError, http.client.HTTPException) as error:
+        raise _Failed(_reason(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "reason", error)) or type(error).__name__
 
 
 def _run(command: list[str]) -> None:

@@ -3,10 +3,11 @@
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 
 from lightning_face import signals
-from lightning_face.data.faces import FaceBatch, Faces
+from lightning_face.data.device_decode import EncodedFaces
+from lightning_face.data.faces import BatchRequest, Faces
 from lightning_face.data.ring import Ring
 from lightning_face.data.sampler import GivenSampler, PlacingSampler, TrainSampler
 
@@ -18,7 +19,7 @@ _IN_USE = 3
 and the one that has just come."""
 
 
-class _Loader(DataLoader[FaceBatch]):
+class _Loader(DataLoader[Any]):
     """Starts its workers while signals are held back, until they are shielded: torch's own would end by one."""
 
     def __iter__(self) -> Any:
@@ -27,10 +28,10 @@ class _Loader(DataLoader[FaceBatch]):
 
 
 def make_loader(
-    faces: Faces, requests: TrainSampler | GivenSampler, batch_size: int, *, num_workers: int, keep_workers: bool,
-    device: torch.device,
-) -> DataLoader[FaceBatch]:  # fmt: skip
-    """The batches that a sampler asks for.
+    faces: Faces | EncodedFaces, requests: TrainSampler | GivenSampler, batch_size: int, *, num_workers: int,
+    keep_workers: bool, device: torch.device,
+) -> DataLoader[Any]:  # fmt: skip
+    """The batches that a sampler asks for, `FaceBatch` or `EncodedBatch`.
 
     Args:
         faces: where the images are.
@@ -40,11 +41,15 @@ def make_loader(
         keep_workers: for the next epoch.
         device: that the batches will be moved to.
     """
-    ring = Ring(READ_AHEAD * num_workers + _IN_USE, batch_size * faces.batch_shape(1).numel())
+    sampler: Sampler[BatchRequest] = requests
+    if isinstance(faces, Faces):  # what is still encoded is small
+        ring = Ring(READ_AHEAD * num_workers + _IN_USE, faces.batch_shape(batch_size).numel())
+        sampler = PlacingSampler(requests, ring)
     return _Loader(
         faces,
-        sampler=PlacingSampler(requests, ring),
+        sampler=sampler,
         batch_size=None,
+        collate_fn=_unchanged,  # arrays would become tensors, which are sent by file descriptors
         num_workers=num_workers,
         multiprocessing_context="fork" if num_workers else None,  # workers inherit the ring, and imports
         prefetch_factor=READ_AHEAD if num_workers else None,
@@ -52,3 +57,7 @@ def make_loader(
         worker_init_fn=signals.shield_worker,
         pin_memory=device.type == "cuda",
     )
+
+
+def _unchanged(batch: Any) -> Any:
+    return batch

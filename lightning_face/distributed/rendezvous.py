@@ -8,6 +8,9 @@ import torch.distributed as dist
 
 from lightning_face.errors import ConfigError
 
+LONGEST_COLLECTIVE_S = 600.0
+"""A rank may be reading a large shard from a slow disk while the others wait."""
+
 
 def meet(address: str, port: int, rank: int, num_ranks: int, *, backend: str, timeout_s: float) -> None:
     """Make the process group of all ranks.
@@ -18,7 +21,7 @@ def meet(address: str, port: int, rank: int, num_ranks: int, *, backend: str, ti
         rank: of this process.
         num_ranks: W.
         backend: nccl or gloo.
-        timeout_s: to wait for all ranks, and later for a collective.
+        timeout_s: to wait for all ranks; later, for a collective, at least LONGEST_COLLECTIVE_S.
 
     Raises:
         ConfigError: rank 0 cannot be reached, or some ranks have not come; one line names them.
@@ -39,7 +42,8 @@ def meet(address: str, port: int, rank: int, num_ranks: int, *, backend: str, ti
         _wait_for_all(store, num_ranks, bound)
     except RuntimeError as error:
         raise ConfigError(f"{own}: the ranks did not come together: rank 0 has ended; its message says why") from error
-    dist.init_process_group(backend, store=store, rank=rank, world_size=num_ranks, timeout=bound)
+    longest = timedelta(seconds=max(timeout_s, LONGEST_COLLECTIVE_S))
+    dist.init_process_group(backend, store=store, rank=rank, world_size=num_ranks, timeout=longest)
 
 
 def part() -> None:

@@ -8,7 +8,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from lightning_face.distributed.world import world_size
-from lightning_face.doctor.finding import Finding
+from lightning_face.doctor.finding import Finding, size_of
 from lightning_face.tables.memory import TablePlan, check_memory
 
 
@@ -20,7 +20,7 @@ def check_tables(plans: Sequence[TablePlan], num_classes: int, device: torch.dev
     """
     check_memory(plans, num_classes, device)
     held = [
-        f"{plan.name} {plan.bytes_held(num_classes, world_size()) / 1e9:,.3f} GB"
+        f"{plan.name} {size_of(plan.bytes_held(num_classes, world_size()))}"
         f" ({'its share' if plan.is_sharded else 'replicated'})"
         for plan in plans
     ]

@@ -1,6 +1,6 @@
 """What a check has found."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,6 +22,17 @@ class Finding:
     level: Level
     figure: str
     advice: str = ""
+
+
+def size_of(num_bytes: float) -> str:
+    """Bytes for people to read."""
+    return f"{num_bytes / 1e9:,.2f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:,.1f} MB"
+
+
+def nodes_of(hosts: Iterable[str]) -> str:
+    """How many hosts there are."""
+    number = len(set(hosts))
+    return f"{number} node{'s' if number > 1 else ''}"
 
 
 def found_by(check: Callable[[], Finding]) -> Finding:

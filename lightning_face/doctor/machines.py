@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 
 from lightning_face.distributed.agreement import gather_objects
-from lightning_face.doctor.finding import Finding
+from lightning_face.doctor.finding import Finding, nodes_of
 
 LIBRARIES = ("torch", "pytorch-lightning", "numpy", "torchvision", "timm", "deepspeed", "safetensors", "simplejpeg")
 
@@ -76,11 +76,10 @@ def check_devices(devices: Sequence[Device]) -> Finding:
     for rank, device in enumerate(devices):
         at.setdefault((device.host, device.memory), []).append(rank)
     shown = ", ".join(f"{count} x {name}" for name, count in Counter(device.name for device in devices).items())
-    num_nodes = len({device.host for device in devices})
-    figure = f"{shown} on {num_nodes} node{'s' if num_nodes > 1 else ''}"
+    figure = f"{shown} on {nodes_of(device.host for device in devices)}"
     for (host, memory), ranks in at.items():
         if memory != "host" and len(ranks) > 1:
-            advice = "give each task a GPU of its own: --gpus-per-node as many as --ntasks-per-node, and no --gpu-bind"
+            advice = "start one rank for each GPU, and let all ranks of a node see all of its GPUs: --gpus-per-node"
             return Finding("fails", f"ranks {ranks} share one {devices[ranks[0]].name} on {host}", advice)
         if memory == "host" and len(ranks) > devices[ranks[0]].cores:
             cores = devices[ranks[0]].cores

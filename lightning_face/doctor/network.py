@@ -6,7 +6,7 @@ import torch
 
 from lightning_face.distributed.collectives import all_reduce_max_, all_reduce_sum_
 from lightning_face.distributed.world import world_size
-from lightning_face.doctor.finding import Finding
+from lightning_face.doctor.finding import Finding, size_of
 
 LEAST_GB_PER_S = {"cuda": 2.0, "cpu": 0.05}
 """Below, GPUs wait for the network: NCCL has probably fallen back to a slow interface."""
@@ -31,7 +31,7 @@ def check_network(device: torch.device, gradient_bytes: int, least_gb_per_s: flo
     seconds = _seconds(torch.zeros(num_bytes // 4, device=device), repeats=3)
     bandwidth = 2 * (num_ranks - 1) / num_ranks * num_bytes / seconds / 1e9
     figure = (
-        f"{num_bytes / 1e6:,.0f} MB of gradients in {1e3 * seconds:,.1f} ms ({bandwidth:,.2f} GB/s), one number in"
+        f"{size_of(num_bytes)} of gradients in {1e3 * seconds:,.1f} ms ({bandwidth:,.2f} GB/s), one number in"
         f" {1e6 * latency_s:,.0f} us"
     )
     if bandwidth < least:

@@ -10,7 +10,7 @@ from pathlib import Path
 from lightning_face.checkpoint.directory import checkpoints_of
 from lightning_face.distributed.agreement import gather_objects, on_every_rank
 from lightning_face.distributed.world import rank, world_size
-from lightning_face.doctor.finding import Finding
+from lightning_face.doctor.finding import Finding, nodes_of, size_of
 from lightning_face.errors import ConfigError
 
 
@@ -35,7 +35,7 @@ def check_run_folder(run_dir: Path) -> Finding:
         for other in missing:
             figure = f"rank {looking} on {hosts[looking]} does not see what rank {other} on {hosts[other]} wrote"
             return Finding("fails", f"{run_dir}: {figure}", "choose a --run_dir on a file system that all nodes share")
-    return Finding("ok", f"{run_dir}, written and seen by {world_size()} ranks on {len(set(hosts))} node(s)")
+    return Finding("ok", f"{run_dir}, written and seen by {world_size()} ranks on {nodes_of(hosts)}")
 
 
 def _write(run_dir: Path, probe: Path) -> None:
@@ -57,11 +57,11 @@ def check_space(run_dir: Path, checkpoint_bytes: int, keep: int) -> Finding:
         checkpoint_bytes: of one checkpoint.
         keep: newest checkpoints; the best and the newest at a multiple of so many steps may come on top.
     """
-    free, there = gather_objects(_free_and_used(run_dir) if rank() == 0 else (0, 0))[0]
+    free, there = gather_objects(on_every_rank(lambda: _free_and_used(run_dir) if rank() == 0 else (0, 0)))[0]
     wanted = (keep + 3) * checkpoint_bytes - there
     figure = (
-        f"{free / 1e9:,.2f} GB free; a checkpoint takes {checkpoint_bytes / 1e9:,.3f} GB, up to {keep + 2} are kept"
-        " while another is written"
+        f"{size_of(free)} free; a checkpoint takes {size_of(checkpoint_bytes)}, up to {keep + 2} are kept while another"
+        " is written"
     )
     if free < min(2 * checkpoint_bytes, wanted):
         return Finding("fails", figure, "free space, or choose another --run_dir")

@@ -1,6 +1,6 @@
 """Whether W&B will have the run."""
 
-from lightning_face.distributed.agreement import gather_objects
+from lightning_face.distributed.agreement import gather_objects, on_every_rank
 from lightning_face.distributed.world import rank
 from lightning_face.doctor.finding import Finding
 from lightning_face.loggers import WandbConfig, wandb_answers
@@ -10,7 +10,7 @@ def check_wandb(config: WandbConfig) -> Finding:
     """Rank 0, which logs, asks for the server; every rank calls."""
     if config.mode in ("disabled", "offline"):
         return Finding("ok", config.mode)
-    if gather_objects(wandb_answers() if rank() == 0 else None)[0]:
+    if gather_objects(on_every_rank(lambda: rank() == 0 and wandb_answers()))[0]:
         return Finding("ok", f"online, project {config.project}")
     figure = "nobody is logged in, or the server does not answer within 10 s"
     if config.mode == "online":

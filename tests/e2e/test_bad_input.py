@@ -132,6 +132,13 @@ def test_options_that_cannot_work(tiny_config, tmp_path, capfd, options, named):
     assert named in error_of(capfd, "fit", "--config", tiny_config, "--run_dir", tmp_path / "run", *options)
 
 
+def test_nothing_to_identify_with(tiny_config, generated, tmp_path, capfd):
+    objective = ("--model.objective", "{softmax: null, center: null, mml: null, triplet: {}}")
+    sets = ("--data.images_per_identity", 2, "--data.identification", f"{{train: {generated}/train}}")
+    error = error_of(capfd, "fit", "--config", tiny_config, "--run_dir", tmp_path / "run", *objective, *sets)
+    assert "data.identification compares with the classifier or the centers, and there is neither" in error
+
+
 def test_pairs_that_name_no_image(tiny_config, generated, tmp_path, capfd):
     shutil.copytree(generated / "verify", tmp_path / "verify")
     with (tmp_path / "verify" / "pairs.csv").open("a") as file:

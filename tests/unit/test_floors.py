@@ -53,6 +53,7 @@ DOORS = {
         "simplejpeg": {"lightning_face.data.decode"},
         "timm": {"lightning_face.models.timm_backbone"},
         "torchmetrics": {"lightning_face.evaluation.roc"},
+        "torchvision": {"lightning_face.data.device_decode"},
         "wandb": {"lightning_face.loggers"},
         "webdataset": set(),
     },

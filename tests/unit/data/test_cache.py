@@ -17,6 +17,7 @@ from lightning_face.data.places import open_dataset
 from lightning_face.data.shards import Shards
 from lightning_face.errors import ConfigError, DataError
 from lightning_face.files import sha256_of
+from tests.disk import full_disk
 from tests.web import Server, serving
 
 QUICK = FetchConfig(pause_s=0.0, attempts=3, timeout_s=5.0)
@@ -279,6 +280,14 @@ def test_a_folder_that_cannot_be_written(tiny_dataset: Path, tmp_path: Path) -> 
     (tmp_path / "cache").write_text("a file")
     with pytest.raises(DataError, match=r"cannot keep copies in .*: Not a directory; mend data.cache.folder"):
         open_dataset(str(tiny_dataset), cache_of(tmp_path))
+
+
+def test_a_full_disk(server: Server, tmp_path: Path) -> None:
+    shards = open_dataset(server.url, cache_of(tmp_path))
+    with full_disk(1000), pytest.raises(DataError, match=r"^cannot keep shard-000000.tar in .*: File too large; mend"):
+        shards.read([0])
+    assert not shards_in(tmp_path) and not leftovers(tmp_path)
+    assert shards.read([0])
 
 
 def test_names_below_a_url() -> None:

@@ -77,7 +77,7 @@ def test_devices(devices: list[Device], level: str, figure: str) -> None:
 def test_tables_that_do_not_fit() -> None:
     plans = table_plans(ObjectiveConfig(), 1000, 512)
     assert check_tables(plans, 1000, CPU).figure == (
-        "classifier 0.006 GB (replicated), centers 0.002 GB (replicated) on each rank"
+        "classifier 6.1 MB (replicated), centers 2.1 MB (replicated) on each rank"
     )
     finding = found_by(lambda: check_tables(plans, 10**11, CPU))
     assert finding.level == "fails" and "need" in finding.figure and "ranks with as much memory" in finding.figure

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lightning_face.losses.heads import CosFace, Head, UniFace
+from lightning_face.losses.heads import CosFace, Head
 from lightning_face.objectives.batch import Reduction
 from lightning_face.objectives.center import CenterConfig
 from lightning_face.objectives.loss_value import LossValue
@@ -207,26 +207,6 @@ def test_a_loss_or_a_weights_gradient_that_is_not_finite_is_named() -> None:
     assert objective.what_is_not_finite([torch.ones(3), torch.tensor([1.0, float("nan")])]) == (
         "the norm of the weights' gradient is not finite"
     )
-
-
-@pytest.mark.parametrize(("placement", "sample_rate"), [("replicated", 1.0), ("sharded", 1.0), ("sharded", 0.5)])
-def test_what_is_forgotten_moves_nothing(placement: Placement, sample_rate: float) -> None:
-    """As if there had been no such micro-batches; the next step is that of one without them."""
-    softmax = SoftmaxConfig(head=UniFace(), placement=placement, sample_rate=sample_rate)
-    config = replace(make_config(), softmax=softmax)
-    objective, other = make_objective(config), make_objective(config)
-    for number, batches in enumerate(some_steps(3, accumulation=2)):
-        for features, labels in batches:
-            objective(features.clone().requires_grad_(), labels, accumulation=len(batches)).total.backward()
-        if number == 1:
-            objective.forget()
-            continue
-        objective.step(0.1)
-        for features, labels in batches:
-            other(features.clone().requires_grad_(), labels, accumulation=len(batches)).total.backward()
-        other.step(0.1)
-    for name, value in other.state().items():
-        assert torch.equal(objective.state()[name], value), name
 
 
 @pytest.mark.parametrize("placement", ["replicated", "sharded"])

@@ -192,6 +192,17 @@ def test_a_line_without_end_takes_little_memory(
     assert [item.problem[:18] for item in items] == ["the line is longer", ""]
 
 
+def test_a_long_table_takes_little_memory(tmp_path: Path) -> None:
+    long = line("m.01", 0, bytes(20_000))
+    (tmp_path / "faces.tsv").write_bytes(long * 2000)
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in source(tmp_path / "faces.tsv").items()) == 2000
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20  # of 54 MB
+    finally:
+        tracemalloc.stop()
+
+
 def test_items_tell_changed_lines(table: Path, images: list[bytes]) -> None:
     before = [repr(item) for item in source(table).items()]
     assert len(set(before)) == 4

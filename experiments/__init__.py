@@ -1,0 +1,1 @@
+"""What the papers claim, repeated: one resumable command for each experiment."""

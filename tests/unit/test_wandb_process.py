@@ -1,0 +1,28 @@
+"""W&B's own process is ended by SIGTERM, which SLURM sends to all processes of a job: the run goes on to its end."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+PROGRAM = """
+import os, signal, sys
+from pathlib import Path
+from lightning_face.loggers import WandbConfig, make_loggers
+_, wandb = make_loggers(Path(sys.argv[1]), WandbConfig("offline"), {})
+wandb.log_metrics({"loss": 1.0}, 0)
+children = [int(child) for path in Path("/proc/self/task").glob("*/children") for child in path.read_text().split()]
+assert children
+for child in children:
+    os.kill(child, signal.SIGTERM)
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+for step in range(1, 1000):
+    wandb.log_metrics({"loss": 1.0}, step)
+print("saved")
+"""
+
+
+def test_goes_on_when_it_has_ended(tmp_path: Path) -> None:
+    program = [sys.executable, "-c", PROGRAM, str(tmp_path / "run")]
+    result = subprocess.run(program, capture_output=True, text=True, timeout=240)
+    assert (result.returncode, result.stdout.splitlines()[-1]) == (0, "saved"), result.stderr[-2000:]
+    assert result.stderr.count("W&B's process has ended") == 1
