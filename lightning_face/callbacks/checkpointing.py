@@ -78,8 +78,7 @@ class Checkpointing(Callback):
 
     def on_train_end(self, trainer: FaceTrainer, pl_module: FaceModule) -> None:
         """Save the final weights, and wait until they are written."""
-        with self._tolerance(trainer):
-            trainer.saver.finish()
+        self.wait(trainer)
         self._save_if_due(trainer, at_the_end=True)
         trainer.saver.finish()
 
@@ -97,10 +96,14 @@ class Checkpointing(Callback):
             self.best = {"value": float(value), "step": trainer.global_step}
             self._best_is_due = True
 
-    def save_now(self, trainer: FaceTrainer) -> Path:
-        """Save between two steps, unless this step is saved already; where it is saved, once it is."""
+    def wait(self, trainer: FaceTrainer) -> None:
+        """Wait until the checkpoint under way is written, or has failed, which stops no run."""
         with self._tolerance(trainer):
             trainer.saver.finish()
+
+    def save_now(self, trainer: FaceTrainer) -> Path:
+        """Save between two steps, unless this step is saved already; where it is saved, once it is."""
+        self.wait(trainer)
         if trainer.global_step != self._saved_step:
             self._save(trainer, trainer.global_step)
         trainer.saver.finish()

@@ -90,9 +90,10 @@ class NonFinite(Callback):
                 tensor.copy_(before)
             rank_zero_info(f"{what}: the step is skipped, {number}")
             return
-        trainer.saver.finish()  # which checkpoint is the newest must not depend on how fast it is written
-        every = _saving(trainer)[0].every_n_steps
-        chosen = choice_of_rank_zero(partial(last_intact, trainer.run_dir, every_n_steps=every), trainer.run_dir)
+        saving = _saving(trainer)[0]
+        saving.wait(trainer)  # which checkpoint is the newest must not depend on how fast it is written
+        choose = partial(last_intact, trainer.run_dir, every_n_steps=saving.every_n_steps)
+        chosen = choice_of_rank_zero(choose, trainer.run_dir)
         if chosen is None:
             pl_module.stop(f"{what}, and there is no checkpoint yet to go back to")
         reload(trainer.strategy, chosen)

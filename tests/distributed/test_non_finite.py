@@ -1,14 +1,20 @@
 """A step that is not finite is skipped, or the run goes back, on all ranks alike and in every attempt."""
 
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
 
+from lightning_face.callbacks.checkpointing import Checkpointing
 from lightning_face.errors import NonFiniteLossError
 from lightning_face.losses.heads import AdaFace
 from lightning_face.module import BackboneConfig
+from tests import engine_runs
+from tests.disk import full_disk
 from tests.distributed.test_engines import OBJECTIVES, assert_all_close, make_objective, plain_loop, whole_tables
 from tests.engine_runs import ACCUMULATION, LEARNING_RATE, NUM_STEPS, RESUMED_AT, SCHEDULE, Run, fit, fit_each
 from tests.ranks import run_ranks
@@ -121,3 +127,32 @@ def test_what_has_no_end_ends(tiny_dataset: Path, run_dir: Path, on_two: list[di
     for end in ends[0][:2]:
         assert f"at step {BROKEN + 1} " in end and "after 1 times that non_finite.action skip has dealt with it" in end
     assert "there is no checkpoint yet to go back to" in ends[0][2]
+
+
+class OnFullDisk(Checkpointing):
+    """From the second checkpoint on, until training ends, the disk is full."""
+
+    def __init__(self, stack: ExitStack, **options: Any) -> None:
+        super().__init__(**options)
+        self.stack = stack
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        if batch_idx == 2 * RESUMED_AT * ACCUMULATION:
+            self.stack.enter_context(full_disk(1000))
+        super().on_train_batch_start(trainer, pl_module, batch, batch_idx)
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        self.stack.close()
+        super().on_train_end(trainer, pl_module)
+
+
+def fit_on_full_disk(dataset: Path, run_dir: Path, run: Run) -> dict[str, Any]:
+    with ExitStack() as stack, patch.object(engine_runs, "Checkpointing", partial(OnFullDisk, stack)):
+        return fit(dataset, run_dir, run)
+
+
+def test_goes_back_past_a_checkpoint_that_could_not_be_written(tiny_dataset: Path, tmp_path: Path) -> None:
+    """It is being written when the step breaks."""
+    (result,) = run_ranks(fit_on_full_disk, 1, tiny_dataset, tmp_path, REWIND._replace(broken=(2 * RESUMED_AT,)))
+    (alone,) = run_ranks(fit, 1, tiny_dataset, tmp_path / "skip", SKIP._replace(broken=tuple(range(2, NUM_STEPS))))
+    assert differences(*({"backbone": run["backbone"], "tables": run["tables"]} for run in (result, alone))) == []

@@ -11,7 +11,7 @@ import pytest
 from lightning_face.__main__ import main
 from lightning_face.data.manifest import INDEX_DTYPE
 from tests.disk import full_disk
-from tests.e2e.test_resume import differences, final
+from tests.e2e.outcome import differences, final
 from tests.unit.checkpoint.test_directory import altered
 
 OFFLINE = ("--model.objective.triplet", "{mining: offline}", "--data.mine_every_n_steps")
@@ -287,7 +287,7 @@ def test_weights_that_are_not_finite_are_not_saved(tiny_config, tmp_path, capfd)
 def test_full_disk(tiny_config, tmp_path, capfd):
     """Nothing half-written stays, neither as a checkpoint nor beside it."""
     options = ("--config", tiny_config, "--run_dir", tmp_path / "run", "--data.verification", "{}")
-    with full_disk(50_000):
+    with full_disk(50_000), pytest.warns(UserWarning, match="training goes on, 1 saves have failed"):
         error = error_of(capfd, "fit", *options, "--trainer.max_steps", 5)
     assert "step-00000005 could not be written (File too large)" in error and "another --run_dir" in error
     assert list((tmp_path / "run" / "checkpoints").iterdir()) == []

@@ -1,49 +1,19 @@
 """Promise P5 through the command line: killed at random steps and resumed, a run ends as if nothing had happened."""
 
-import csv
 import os
 import random
 import signal
 import time
 
 import pytest
-import torch
-from safetensors.torch import load_file
 
 from lightning_face.checkpoint.directory import describe
 from tests.e2e.conftest import TIMEOUT_S, fit, log_of, started_fit
+from tests.e2e.outcome import differences, final, losses
 from tests.e2e.recorder import recorded_ids
 
 STEPS = 32
 SHARDED = ("--model.objective.softmax.placement=sharded", "--model.objective.center.placement=sharded")
-
-
-def final(run_dir):
-    """Everything that training ends with: weights, optimizer, schedule, position, tables."""
-    checkpoint = run_dir / "checkpoints" / "last"
-    dense = torch.load(checkpoint / "dense.ckpt", weights_only=True)
-    kept = ("state_dict", "optimizer_states", "lr_schedulers", "FaceDataModule", "global_step")
-    tables = {path.name: load_file(path) for path in sorted(checkpoint.glob("tables-*"))}
-    return {name: dense[name] for name in kept} | {"tables": tables}
-
-
-def differences(one, other, path=""):
-    """Paths at which two states are not bit for bit the same."""
-    if isinstance(one, dict):
-        assert one.keys() == other.keys(), path
-        return [found for name in one for found in differences(one[name], other[name], f"{path}/{name}")]
-    if isinstance(one, list | tuple):
-        assert len(one) == len(other), path
-        pairs = enumerate(zip(one, other, strict=True))
-        return [found for number, (a, b) in pairs for found in differences(a, b, f"{path}/{number}")]
-    same = torch.equal(one, other) if torch.is_tensor(one) else one == other
-    return [] if same else [path]
-
-
-def losses(run_dir):
-    """Loss of each step, as written to metrics.csv."""
-    with (run_dir / "metrics.csv").open(newline="") as file:
-        return [(int(row["step"]), float(row["train/loss"])) for row in csv.DictReader(file) if row["train/loss"]]
 
 
 def kill_after(config, run_dir, step, *arguments, number=signal.SIGKILL):

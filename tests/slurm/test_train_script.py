@@ -17,6 +17,7 @@ ENDS = {
     "crashes at the same step": ("1+_1", "FAILED", "1:0", 1),
     "two crashes too many": ("137+_137+_137+", "FAILED", "137:0", 2),
     "saved": ("75_0", "COMPLETED", "0:0", 1),
+    "signalled before Python was there": ("138_143_0", "COMPLETED", "0:0", 2),
 }
 """By plan: the state that the job ends in, its exit code, and how often it was requeued."""
 
