@@ -4,8 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := runs/quickstart
 TEST_WORKERS ?= 2
+CHAOS := runs/chaos
+EVENTS ?= 100
 
-.PHONY: quickstart check-quickstart test lint types loss-curves clean
+.PHONY: quickstart check-quickstart test chaos lint types loss-curves clean
 
 $(VENV)/installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed: make PYTHON=python3.11 ..."'
@@ -26,6 +28,10 @@ check-quickstart: quickstart  ## the quickstart's network must decide 90 % of th
 
 test: $(VENV)/installed  ## the tests; one thread a process, since ranks are processes; a file on one worker, since its tests share runs
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder --durations=25
+
+chaos: $(VENV)/installed  ## strike runs by kills, signals, full disks and damaged checkpoints: nothing may show; see docs/reliability.md
+	rm -rf $(CHAOS)
+	$(BIN)/python -m tests.chaos $(CHAOS) --events $(EVENTS)
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

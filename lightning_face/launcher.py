@@ -29,7 +29,9 @@ class LocalRanks(_SubprocessScriptLauncher):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._others: list[subprocess.Popen[bytes]] = []
+        self._watchers: list[threading.Thread] = []
         self._is_ending = threading.Event()
+        self._is_killing = False
 
     def launch(self, function: Callable[..., Any], *args: Any, trainer: Trainer | None = None, **kwargs: Any) -> Any:
         """See Lightning."""
@@ -46,15 +48,17 @@ class LocalRanks(_SubprocessScriptLauncher):
         atexit.register(self._end_all)
         first = self.cluster_environment.node_rank() * self.num_processes
         for number, process in enumerate(self._others, first + 1):
-            threading.Thread(target=self._watch, args=(number, process), daemon=True).start()
+            self._watchers.append(threading.Thread(target=self._watch, args=(number, process), daemon=True))
+            self._watchers[-1].start()
 
     def _watch(self, number: int, process: subprocess.Popen[bytes]) -> None:
         code = process.wait()
-        if code < 0 and not self._is_ending.is_set():
+        if code < 0 and not self._is_killing:
             name = signal.Signals(-code).name
             print(f"error: rank {number} (process {process.pid}) was ended by {name}", file=sys.stderr, flush=True)
         if code == 0 or self._is_ending.wait(_GRACE_S):
             return
+        self._is_killing = True
         for other in self._others:
             other.kill()
         os._exit(1)
@@ -67,7 +71,10 @@ class LocalRanks(_SubprocessScriptLauncher):
             try:
                 process.wait(max(0.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
+                self._is_killing = True
                 process.kill()
+        for watcher in self._watchers:
+            watcher.join()  # it may have a rank to name yet
 
 
 def watch_local_ranks(strategy: Strategy) -> None:

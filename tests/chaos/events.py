@@ -55,7 +55,7 @@ class Event:
 
 
 def draw(seed: int, number: int, *, num_ranks: int, most_steps: int) -> Event:
-    """The event of an attempt; kinds take turns, the rest is drawn.
+    """The event of an attempt; kinds take turns in an order of the seed's, the rest is drawn.
 
     Args:
         seed: of all events.
@@ -64,7 +64,7 @@ def draw(seed: int, number: int, *, num_ranks: int, most_steps: int) -> Event:
         most_steps: of the attempt before the event.
     """
     dice = random.Random(f"{seed} {number}")
-    kind = list(KINDS)[number % len(KINDS)]
+    kind = random.Random(seed).sample(list(KINDS), len(KINDS))[number % len(KINDS)]
     moment = dice.choice(KINDS[kind])
     return Event(
         number=number,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 PROGRAM = """
 import os, signal, sys
+from contextlib import suppress
 from pathlib import Path
 from lightning_face.loggers import WandbConfig, make_loggers
 _, wandb = make_loggers(Path(sys.argv[1]), WandbConfig("offline"), {})
@@ -14,7 +15,8 @@ children = [int(child) for path in Path("/proc/self/task").glob("*/children") fo
 assert children
 for child in children:
     os.kill(child, signal.SIGTERM)
-    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+    with suppress(ChildProcessError):  # W&B was faster, and knows that it has ended
+        os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
 for step in range(1, 1000):
     wandb.log_metrics({"loss": 1.0}, step)
 print("saved")
@@ -24,5 +26,5 @@ print("saved")
 def test_goes_on_when_it_has_ended(tmp_path: Path) -> None:
     program = [sys.executable, "-c", PROGRAM, str(tmp_path / "run")]
     result = subprocess.run(program, capture_output=True, text=True, timeout=240)
-    assert (result.returncode, result.stdout.splitlines()[-1]) == (0, "saved"), result.stderr[-2000:]
+    assert result.returncode == 0 and result.stdout.endswith("saved\n"), result.stderr[-2000:]
     assert result.stderr.count("W&B's process has ended") == 1

@@ -67,6 +67,14 @@ def test_both_sets_are_made(folder: Path, tmp_path: Path, run: Callable, workers
         ("t10k-labels-idx1-ubyte", idx(digits("train")[1]), "they belong to different sets"),
         ("train-labels-idx1-ubyte.gz", gzip.compress(idx(digits("train")[1]))[:-9], "cannot read"),
     ],
+    ids=[
+        "missing",
+        "empty",
+        "other dimensions",
+        "cut short",
+        "other set",
+        "gzip cut short",
+    ],  # bytes would be the names
 )
 def test_something_else(
     folder: Path, tmp_path: Path, fails: Callable, file: str, data: bytes | None, expected: str
