@@ -85,6 +85,8 @@ class FaceCLI(LightningCLI):
         """Everything that can be wrong is found here, in one process, before ranks are started."""
         self.check_options()
         self._choose(last_intact, partial(self._check_beginning, is_given=bool(self.option("ckpt_path"))))
+        if not self.option("ckpt_path"):  # a run that goes on has weights of its own
+            self.load_given_weights()
         self._record_config()
 
     def check_options(self) -> None:
@@ -102,7 +104,14 @@ class FaceCLI(LightningCLI):
         self._check_evaluations()
         self.callback(NonFinite).check(self.trainer)
         self.trainer.saved_options = kept_options(self._options())
-        if self.model.init_from is not None and not self.option("ckpt_path"):
+
+    def load_given_weights(self) -> None:
+        """Begin with those of `model.init_from`, if it is set.
+
+        Raises:
+            CheckpointError: it cannot be read, or is of another network.
+        """
+        if self.model.init_from is not None:
             Exported(Path(self.model.init_from)).load_into(self.model.backbone)
 
     def before_validate(self) -> None:

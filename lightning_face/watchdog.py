@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _EXIT_CODE = 1
+_ERROR_OUTPUT = 2
 _LATER_S = 30.0
 """After this, faulthandler does it: its thread needs no interpreter, which a stuck library may hold."""
 
@@ -42,7 +43,8 @@ def alive() -> None:
     now_s = time.monotonic()
     if now_s - _alive_at_s > min(1.0, 0.1 * _bound_s) and _bound_s:  # each call of faulthandler starts a thread
         _alive_at_s = now_s
-        faulthandler.dump_traceback_later(_bound_s + _LATER_S, exit=True)
+        # By its number: what stands for the error output in a notebook is no file.
+        faulthandler.dump_traceback_later(_bound_s + _LATER_S, file=_ERROR_OUTPUT, exit=True)
 
 
 def _end_when_stalled(rank: int, is_over: threading.Event) -> None:
@@ -54,7 +56,7 @@ def _end_when_stalled(rank: int, is_over: threading.Event) -> None:
         " minutes and ends; it may wait for a rank that is stuck or gone; start again and the run goes on from its last"
         " checkpoint; where its threads stand:\n"
     )
-    os.write(2, what.encode() + _stacks())  # at once: other ranks may write to the same log
+    os.write(_ERROR_OUTPUT, what.encode() + _stacks())  # at once: other ranks may write to the same log
     os._exit(_EXIT_CODE)
 
 

@@ -138,6 +138,7 @@ class DoctorCLI(FaceCLI):
         given, run_dir = self.option("ckpt_path"), self.trainer.run_dir
         checkpoint = choice_of_rank_zero(lambda: _chosen(given, run_dir), run_dir)
         if checkpoint is None:
+            on_every_rank(self.load_given_weights)
             return Finding("ok", "at step 0")
         return Finding(
             "ok", f"goes on from {checkpoint}, step {on_every_rank(lambda: self.check_resumable(checkpoint))}"

@@ -61,7 +61,7 @@ def chaos(out: Path, data: Path, *, seed: int, num_events: int, tell: Callable[[
             raise ChaosError(f"{out / name}/metrics.csv has gaps or repeats")
     if different := differences(final(out / "constant"), final(out / "calm")):
         raise ChaosError(f"with a constant number of ranks, other bits at the end: {different}")
-    return table(constant + changing)
+    return table([constant, changing])
 
 
 def main() -> None:

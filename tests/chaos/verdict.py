@@ -60,10 +60,11 @@ def costs(attempts: Sequence[Attempt]) -> list[Cost]:
     return found
 
 
-def table(attempts: Sequence[Attempt]) -> str:
-    """Events by kind, what they ended with and what they cost, in Markdown."""
+def table(runs: Sequence[Sequence[Attempt]]) -> str:
+    """Events of all runs by kind, what they ended with and what they cost, in Markdown."""
+    attempts = [attempt for run in runs for attempt in run]
     by_kind: dict[str, list[Cost]] = defaultdict(list)
-    for cost in costs(attempts):
+    for cost in (cost for run in runs for cost in costs(run)):
         by_kind[cost.kind].append(cost)
     lines = [
         "| event | times | exit codes | steps lost, median | most | seconds to resume, median | most |",
