@@ -1,5 +1,6 @@
 """W&B's own process is ended by SIGTERM, which SLURM sends to all processes of a job: the run goes on to its end."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -25,6 +26,8 @@ print("saved")
 
 def test_goes_on_when_it_has_ended(tmp_path: Path) -> None:
     program = [sys.executable, "-c", PROGRAM, str(tmp_path / "run")]
-    result = subprocess.run(program, capture_output=True, text=True, timeout=240)
+    # Other tests may have started a W&B process already, which this variable names.
+    environment = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
+    result = subprocess.run(program, capture_output=True, text=True, timeout=240, env=environment)
     assert result.returncode == 0 and result.stdout.endswith("saved\n"), result.stderr[-2000:]
     assert result.stderr.count("W&B's process has ended") == 1

@@ -134,3 +134,8 @@ def test_endless_instructions_are_stopped(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("data_prep.verification.data_pickle.MAX_STEPS", 100)
     with pytest.raises(ValueError, match="more than 100 instructions"):
         read_data_pickle(b"]" * 1000 + b".")
+
+
+def test_backslash_that_means_nothing_is_no_warning() -> None:
+    with pytest.raises(ValueError, match="STRING"):
+        read_data_pickle(b"S'\\c'\n.")
