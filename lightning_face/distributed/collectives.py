@@ -98,9 +98,14 @@ def all_reduce_sum(tensor: Tensor) -> Tensor:
 
 
 def gather_rows(rows: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """As `all_gather_rows`, of rows and their labels together; rows receive all ranks' gradients by a reduce-scatter.
+    """As `all_gather_rows`, of rows and their labels together: where a batch is small, a second exchange costs as much.
 
-    Where a batch is small a second exchange would cost as much as the first.
+    Args:
+        rows: (B, ...), any dtype; each receives the sum of all ranks' gradients, by one reduce-scatter.
+        labels: (B,), any dtype, without gradient.
+
+    Returns:
+        (W * B, ...) rows and (W * B,) labels, in rank order, of the dtypes given.
     """
     return (rows, labels) if world_size() == 1 else _GatherRows.apply(rows, labels)
 

@@ -78,7 +78,7 @@ class Centers(ABC):
 
     @abstractmethod
     def of_any(self, tensor_H: Tensor, classes_U: Tensor) -> Tensor:
-        """Entries (U, ...) of what is held, for any classes, held or not; every rank calls with the same classes."""
+        """Entries (U, ...) of what is held, for sorted classes, held or not; every rank calls with the same ones."""
 
     @abstractmethod
     def over_held_(self, tensor: Tensor) -> Tensor:
@@ -106,7 +106,7 @@ class Centers(ABC):
         return own.start, self.rows_HD[places], self.moved_at_H[places]
 
     def rows_of(self, classes_U: Tensor) -> Tensor:
-        """Centers (U, D) of any classes, held or not; every rank calls with the same classes."""
+        """Centers (U, D) of sorted classes, held or not; every rank calls with the same ones."""
         return self.of_any(self.rows_HD, classes_U)
 
     @property
@@ -192,7 +192,7 @@ class Centers(ABC):
         return torch.where((moved_at_U == NEVER).unsqueeze(1), sums.sums_UD / sums.counts_U.unsqueeze(1), moved_UD)
 
     def shift(self, classes_U: Tensor, shifts_UD: Tensor) -> None:
-        """Add to the centers of distinct classes, where they are held."""
+        """Add (U, D) to the centers of distinct, sorted classes, where they are held."""
         is_held_U, places = self.places(classes_U)
         self.rows_HD.index_add_(0, places, shifts_UD[is_held_U])
 
