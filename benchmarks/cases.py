@@ -10,8 +10,9 @@ from torch.nn import functional as F
 
 from lightning_face.distributed.world import rank, world_size
 from lightning_face.objectives.center import CenterConfig
+from lightning_face.objectives.config import ObjectiveConfig
 from lightning_face.objectives.minimum_margin import MinimumMarginConfig
-from lightning_face.objectives.objective import Objective, ObjectiveConfig
+from lightning_face.objectives.objective import Objective
 from lightning_face.objectives.softmax import SoftmaxConfig
 from lightning_face.tables.block import held_places
 from lightning_face.tables.centers import Centers

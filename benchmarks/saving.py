@@ -29,7 +29,8 @@ from lightning_face.checkpoint.saver import Saver
 from lightning_face.distributed.agreement import any_rank, gather_objects
 from lightning_face.models import build_backbone
 from lightning_face.objectives.center import CenterConfig
-from lightning_face.objectives.objective import Objective, ObjectiveConfig
+from lightning_face.objectives.config import ObjectiveConfig
+from lightning_face.objectives.objective import Objective
 from lightning_face.objectives.softmax import SoftmaxConfig
 from lightning_face.trainer import FaceTrainer
 

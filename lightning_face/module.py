@@ -28,7 +28,8 @@ from lightning_face.engines.zero import ZeroStrategy
 from lightning_face.errors import ConfigError, NonFiniteLossError
 from lightning_face.hashing import seed_of
 from lightning_face.models import build_backbone
-from lightning_face.objectives.objective import Objective, ObjectiveConfig
+from lightning_face.objectives.config import ObjectiveConfig
+from lightning_face.objectives.objective import Objective
 from lightning_face.optim.schedules import Schedule
 from lightning_face.tables.block import own_classes
 from lightning_face.trainer import FaceTrainer

@@ -19,7 +19,7 @@ from lightning_face.distributed.world import world_size
 from lightning_face.engines.choice import held_weights
 from lightning_face.engines.zero import ZeroStrategy
 from lightning_face.module import BackboneConfig, FaceModule
-from lightning_face.objectives.objective import ObjectiveConfig
+from lightning_face.objectives.config import ObjectiveConfig
 from lightning_face.optim.schedules import Schedule
 from lightning_face.trainer import FaceTrainer
 from tests.ranks import run_ranks, torchrun

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lightning_face.losses import Scoring, SoftplusSum
 from lightning_face.objectives.batch import Reduction
-from lightning_face.objectives.objective import ObjectiveConfig
+from lightning_face.objectives.config import ObjectiveConfig
 from lightning_face.objectives.scope import Scope
 from lightning_face.optim.row_config import RowOptimizerConfig
 

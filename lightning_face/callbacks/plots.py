@@ -15,8 +15,9 @@ from lightning_face.evaluation.figures import Figure, long_tail_figure, losses_f
 from lightning_face.evaluation.nearest_centers import nearest_center_distances
 from lightning_face.loggers import METRICS_FILE, show
 from lightning_face.module import FaceModule
+from lightning_face.objectives.config import ObjectiveConfig
 from lightning_face.objectives.long_tail import BUCKETS
-from lightning_face.objectives.objective import DISPLACEMENT, Objective, ObjectiveConfig
+from lightning_face.objectives.objective import DISPLACEMENT, Objective
 from lightning_face.objectives.softmax import ACCURACY
 from lightning_face.tables.centers import NEVER
 from lightning_face.trainer import FaceTrainer

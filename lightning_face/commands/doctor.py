@@ -27,7 +27,7 @@ from lightning_face.doctor.machines import check_clocks, check_devices, check_ve
 from lightning_face.doctor.network import check_network
 from lightning_face.doctor.storage import check_run_folder, check_space
 from lightning_face.doctor.tracking import check_wandb
-from lightning_face.objectives.objective import table_plans
+from lightning_face.objectives.config import table_plans
 
 _STYLES = {"ok": "green", "warning": "yellow", "fails": "bold red"}
 _WIDTH_OF_LOGS = 140

@@ -136,11 +136,11 @@ class Faces(Dataset[FaceBatch]):
     def _decode_into(self, images_BHWC: NDArray[np.uint8], ids_B: NDArray[np.int64]) -> NDArray[np.int64]:
         """Decode samples, and for one that cannot be decoded the next readable one; returns which they were."""
         used_B = ids_B.copy()
-        for row, jpeg in enumerate(self.shards.read(ids_B)):
+        for row, (image_HWC, jpeg) in enumerate(zip(images_BHWC, self.shards.read(ids_B), strict=True)):
             try:
-                decode_into(images_BHWC[row], jpeg)
+                decode_into(image_HWC, jpeg)
             except ValueError as error:
-                used_B[row] = self._replace(images_BHWC[row], int(ids_B[row]), error)
+                used_B[row] = self._replace(image_HWC, int(ids_B[row]), error)
         return used_B
 
     def _replace(self, image_HWC: NDArray[np.uint8], damaged: int, error: ValueError) -> int:

@@ -1,7 +1,6 @@
 """The objective: all terms of the loss together, with the class tables that they share."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
@@ -9,23 +8,23 @@ from torch import Tensor
 
 from lightning_face.distributed.collectives import scale_gradient
 from lightning_face.distributed.world import world_size
-from lightning_face.errors import ConfigError
 from lightning_face.objectives.batch import MicroBatch
-from lightning_face.objectives.center import CenterConfig, CenterTerm
-from lightning_face.objectives.contrastive import ContrastiveConfig, ContrastiveTerm
+from lightning_face.objectives.center import CenterTerm
+from lightning_face.objectives.config import ObjectiveConfig, table_plans
+from lightning_face.objectives.contrastive import ContrastiveTerm
 from lightning_face.objectives.finite import FiniteCheck
 from lightning_face.objectives.long_tail import MIDDLE, buckets_of
 from lightning_face.objectives.loss_value import Facts, LossValue, loss_over_ranks
-from lightning_face.objectives.marginal import MarginalConfig, MarginalTerm
-from lightning_face.objectives.minimum_margin import MinimumMarginConfig, MinimumMarginTerm
+from lightning_face.objectives.marginal import MarginalTerm
+from lightning_face.objectives.minimum_margin import MinimumMarginTerm
 from lightning_face.objectives.pairs import PairTerm
-from lightning_face.objectives.range_loss import RangeConfig, RangeTerm
-from lightning_face.objectives.softmax import SoftmaxConfig, SoftmaxTerm
-from lightning_face.objectives.triplet import TripletConfig, TripletTerm
-from lightning_face.tables.centers import MOVED_AT_BYTES, Centers
+from lightning_face.objectives.range_loss import RangeTerm
+from lightning_face.objectives.softmax import SoftmaxTerm
+from lightning_face.objectives.triplet import TripletTerm
+from lightning_face.tables.centers import Centers
 from lightning_face.tables.classifier import Classifier
-from lightning_face.tables.memory import TablePlan, bytes_per_class, check_memory
-from lightning_face.tables.placement import is_sharded, make_centers, make_classifier
+from lightning_face.tables.memory import check_memory
+from lightning_face.tables.placement import make_centers, make_classifier
 from lightning_face.tables.sharded_centers import ShardedCenters
 from lightning_face.tables.sharded_classifier import ShardedClassifier
 
@@ -35,73 +34,10 @@ _PAIR_TERMS: dict[str, Callable[[Any], PairTerm | RangeTerm]] = {
     "marginal": MarginalTerm,
     "range": RangeTerm,
 }
-"""Terms that compare the samples of a micro-batch of all ranks, and need no class table; by option."""
+"""By option; the names are `PAIR_LOSSES`."""
 
 DISPLACEMENT = "displacement"
 """The figure of how far Wen's rule moves the centers of the step's classes, Euclidean."""
-
-
-@dataclass(frozen=True)
-class ObjectiveConfig:
-    """The terms of the loss; `null` switches one off.
-
-    Args:
-        softmax: the classifier.
-        center: center loss and its table of centers.
-        mml: Minimum Margin Loss; needs the centers of `center` (whose weight may be 0).
-        contrastive: contrastive loss. This and the following compare images of a person: `data.images_per_identity`
-            must be set, or `data.mine_every_n_steps`.
-        triplet: triplet loss, FaceNet's or Hermans's.
-        marginal: marginal loss.
-        range: range loss.
-    """
-
-    softmax: SoftmaxConfig | None = field(default_factory=SoftmaxConfig)
-    center: CenterConfig | None = field(default_factory=CenterConfig)
-    mml: MinimumMarginConfig | None = None
-    contrastive: ContrastiveConfig | None = None
-    triplet: TripletConfig | None = None
-    marginal: MarginalConfig | None = None
-    range: RangeConfig | None = None
-
-    def __post_init__(self) -> None:
-        if self.mml is not None and self.center is None:
-            raise ConfigError("objective.mml needs the table of centers: set objective.center (its weight may be 0)")
-        if self.mml is not None and self.center is not None and self.center.normalise and self.mml.margin > 4:
-            raise ConfigError(
-                f"mml.margin must be at most 4 with center.normalise, got {self.mml.margin}: it is a squared distance,"
-                " and those of unit features are at most 4"
-            )
-        if not self._trains:
-            raise ConfigError(
-                "objective has no term left that trains the network: set objective.softmax, a pair loss, a"
-                " center.weight above 0, or mml in mode A with a weight and a center.rate above 0"
-            )
-
-    @property
-    def terms(self) -> dict[str, Any]:
-        """The configs of all terms that are set, by name."""
-        terms = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: config for name, config in terms.items() if config is not None}
-
-    @property
-    def _trains(self) -> bool:
-        by_centers = self.center is not None and self.center.weight > 0
-        # Mode A goes through Wen's rule, which at a rate of 0 moves nothing.
-        by_margin = (
-            self.mml is not None and self.mml.moves_features and self.center is not None and self.center.rate > 0
-        )
-        return by_centers or by_margin or bool(self.terms.keys() - {"center", "mml"})
-
-    @property
-    def pair_losses(self) -> list[str]:
-        """The terms among them that compare samples with one another."""
-        return [name for name in self.terms if name in _PAIR_TERMS]
-
-    @property
-    def mines_offline(self) -> bool:
-        """Whether batches are to be made up of triplets that were mined beforehand."""
-        return self.triplet is not None and self.triplet.is_offline
 
 
 class Objective:
@@ -254,22 +190,3 @@ class Objective:
 
     def _tables(self) -> list[Classifier | Centers]:
         return [table for table in (self.classifier, self.centers) if table is not None]
-
-
-def table_plans(config: ObjectiveConfig, num_classes: int, dim: int) -> list[TablePlan]:
-    """What grows with the number of classes: the tables, and the gradients that are kept whole."""
-    plans: list[TablePlan] = []
-    if config.softmax is not None:
-        width = config.softmax.rows_per_class * dim
-        sharded = is_sharded(config.softmax.placement, num_classes, width, config.softmax.sample_rate)
-        size = bytes_per_class(width, config.softmax.optimizer)
-        gradient = bytes_per_class(width)  # whole, where a sharded table's is applied chunk by chunk
-        plans.append(TablePlan("classifier", "objective.softmax.placement", sharded, size, gradient))
-    if config.center is not None:
-        sharded = is_sharded(config.center.placement, num_classes, dim)
-        size = bytes_per_class(dim) + MOVED_AT_BYTES
-        plans.append(TablePlan("centers", "objective.center.placement", sharded, size))
-        if config.mml is not None and config.mml.moves_all_centers:
-            size = bytes_per_class(dim)
-            plans.append(TablePlan("gradient of mml", "objective.center.placement", sharded, size, is_saved=False))
-    return plans

@@ -15,9 +15,10 @@ from lightning_face.data.augment import augment, normalise
 from lightning_face.data.faces import BatchRequest
 from lightning_face.engines.choice import whole_weights
 from lightning_face.objectives.center import CenterConfig
+from lightning_face.objectives.config import ObjectiveConfig
 from lightning_face.objectives.contrastive import ContrastiveConfig
 from lightning_face.objectives.minimum_margin import MinimumMarginConfig
-from lightning_face.objectives.objective import Objective, ObjectiveConfig
+from lightning_face.objectives.objective import Objective
 from lightning_face.objectives.softmax import SoftmaxConfig
 from lightning_face.objectives.triplet import TripletConfig
 from lightning_face.optim.row_config import RowOptimizerConfig

@@ -18,9 +18,10 @@ from lightning_face.distributed import collectives
 from lightning_face.hashing import uniform
 from lightning_face.losses import at_once
 from lightning_face.objectives.center import CenterConfig
+from lightning_face.objectives.config import ObjectiveConfig
 from lightning_face.objectives.loss_value import LossValue
 from lightning_face.objectives.minimum_margin import MinimumMarginConfig
-from lightning_face.objectives.objective import Objective, ObjectiveConfig
+from lightning_face.objectives.objective import Objective
 from lightning_face.objectives.softmax import SoftmaxConfig
 from lightning_face.tables import memory
 

@@ -6,8 +6,9 @@ from torch import Tensor
 
 from lightning_face.losses.heads import ArcFace
 from lightning_face.objectives.center import CenterConfig
+from lightning_face.objectives.config import ObjectiveConfig
 from lightning_face.objectives.identification import identified
-from lightning_face.objectives.objective import Objective, ObjectiveConfig
+from lightning_face.objectives.objective import Objective
 from lightning_face.objectives.softmax import SoftmaxConfig
 from lightning_face.tables.centers import NEVER
 from lightning_face.tables.placement import Placement

@@ -15,8 +15,9 @@ from lightning_face.distributed.world import rank, world_size
 from lightning_face.losses import at_once
 from lightning_face.objectives.batch import Reduction
 from lightning_face.objectives.center import CenterConfig
+from lightning_face.objectives.config import ObjectiveConfig
 from lightning_face.objectives.minimum_margin import MinimumMarginConfig, Mode
-from lightning_face.objectives.objective import Objective, ObjectiveConfig
+from lightning_face.objectives.objective import Objective
 from lightning_face.objectives.scope import Scope
 from lightning_face.tables.centers import Init
 from lightning_face.tables.placement import Placement

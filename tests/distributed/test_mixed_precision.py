@@ -12,8 +12,8 @@ from torch.utils.data import DataLoader
 
 from lightning_face.engines.choice import ENGINES
 from lightning_face.objectives.center import CenterConfig
+from lightning_face.objectives.config import ObjectiveConfig
 from lightning_face.objectives.minimum_margin import MinimumMarginConfig
-from lightning_face.objectives.objective import ObjectiveConfig
 from lightning_face.objectives.softmax import SoftmaxConfig
 from lightning_face.trainer import FaceTrainer
 from tests.engine_runs import Run, fit, run_engines, torchrun, whole_tables

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from lightning_face.data.order import slots_of
 from lightning_face.distributed.world import rank, world_size
+from lightning_face.objectives.config import ObjectiveConfig
 from lightning_face.objectives.contrastive import ContrastiveConfig
 from lightning_face.objectives.marginal import MarginalConfig
-from lightning_face.objectives.objective import Objective, ObjectiveConfig
+from lightning_face.objectives.objective import Objective
 from lightning_face.objectives.range_loss import RangeConfig
 from lightning_face.objectives.triplet import TripletConfig
 from tests import pair_oracles as slow

@@ -12,7 +12,8 @@ from lightning_face.data.order import slots_of
 from lightning_face.distributed.world import rank, world_size
 from lightning_face.hashing import uniform
 from lightning_face.losses import at_once
-from lightning_face.objectives.objective import Objective, ObjectiveConfig
+from lightning_face.objectives.config import ObjectiveConfig
+from lightning_face.objectives.objective import Objective
 from lightning_face.objectives.softmax import SoftmaxConfig
 from lightning_face.optim.row_config import RowOptimizerConfig, RowOptimizerKind
 from tests.oracle import assert_close

@@ -8,8 +8,9 @@ from benchmarks.counting import Traffic
 from lightning_face.distributed.collectives import all_gather_rows, all_reduce_sum_
 from lightning_face.distributed.world import rank, world_size
 from lightning_face.objectives.center import CenterConfig
+from lightning_face.objectives.config import ObjectiveConfig
 from lightning_face.objectives.minimum_margin import MinimumMarginConfig
-from lightning_face.objectives.objective import Objective, ObjectiveConfig
+from lightning_face.objectives.objective import Objective
 from tests.ranks import run_ranks
 
 LOCAL_BATCH, DIM, NUM_RANKS = 6, 8, 2

@@ -7,8 +7,9 @@ from lightning_face.data.augment import NUM_DRAWS, AugmentConfig, augment, norma
 from lightning_face.losses import class_sums
 from lightning_face.models import build_backbone
 from lightning_face.objectives.center import CenterConfig
+from lightning_face.objectives.config import ObjectiveConfig
 from lightning_face.objectives.minimum_margin import MinimumMarginConfig
-from lightning_face.objectives.objective import Objective, ObjectiveConfig
+from lightning_face.objectives.objective import Objective
 from lightning_face.objectives.softmax import SoftmaxConfig
 from tests.heads import CASES
 

@@ -12,8 +12,9 @@ from torch import Tensor
 from lightning_face.distributed import collectives
 from lightning_face.losses import at_once
 from lightning_face.objectives.center import CenterConfig
+from lightning_face.objectives.config import ObjectiveConfig
 from lightning_face.objectives.minimum_margin import Mode
-from lightning_face.objectives.objective import Objective, ObjectiveConfig
+from lightning_face.objectives.objective import Objective
 from lightning_face.objectives.softmax import SoftmaxConfig
 from lightning_face.optim.row_config import RowOptimizerConfig, RowOptimizerKind
 from lightning_face.tables.placement import Placement

@@ -19,8 +19,8 @@ from lightning_face.doctor.tracking import check_wandb
 from lightning_face.errors import ConfigError
 from lightning_face.loggers import WandbConfig
 from lightning_face.objectives.center import CenterConfig
+from lightning_face.objectives.config import ObjectiveConfig, table_plans
 from lightning_face.objectives.minimum_margin import MinimumMarginConfig
-from lightning_face.objectives.objective import ObjectiveConfig, table_plans
 from lightning_face.objectives.softmax import SoftmaxConfig
 from tests.rights import without_rights
 

@@ -9,10 +9,10 @@ import pytest
 from lightning_face.errors import ConfigError
 from lightning_face.losses.heads import CosFace
 from lightning_face.objectives.center import CenterConfig
+from lightning_face.objectives.config import ObjectiveConfig
 from lightning_face.objectives.contrastive import ContrastiveConfig
 from lightning_face.objectives.marginal import MarginalConfig
 from lightning_face.objectives.minimum_margin import MinimumMarginConfig
-from lightning_face.objectives.objective import ObjectiveConfig
 from lightning_face.objectives.range_loss import RangeConfig
 from lightning_face.objectives.softmax import SoftmaxConfig
 from lightning_face.objectives.triplet import TripletConfig

@@ -9,8 +9,9 @@ from torch import Tensor
 from lightning_face.checkpoint.tables import load_tables, save_tables
 from lightning_face.errors import ConfigError
 from lightning_face.losses.heads import ArcFace, CosFace
+from lightning_face.objectives.config import ObjectiveConfig
 from lightning_face.objectives.loss_value import LossValue
-from lightning_face.objectives.objective import Objective, ObjectiveConfig
+from lightning_face.objectives.objective import Objective
 from lightning_face.objectives.softmax import SoftmaxConfig
 from lightning_face.optim.row_config import RowOptimizerConfig
 from tests.heads import CASES, Batch, losses_of

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from lightning_face.losses import heads
+from lightning_face.objectives.config import ObjectiveConfig
 from lightning_face.objectives.contrastive import ContrastiveConfig
 from lightning_face.objectives.marginal import MarginalConfig
 from lightning_face.objectives.minimum_margin import MinimumMarginConfig
-from lightning_face.objectives.objective import ObjectiveConfig
 from lightning_face.objectives.range_loss import RangeConfig
 from lightning_face.objectives.softmax import SoftmaxConfig
 from lightning_face.objectives.triplet import TripletConfig

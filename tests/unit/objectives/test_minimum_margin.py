@@ -4,8 +4,9 @@ import torch
 from torch import Tensor
 
 from lightning_face.objectives.center import CenterConfig
+from lightning_face.objectives.config import ObjectiveConfig
 from lightning_face.objectives.minimum_margin import MinimumMarginConfig
-from lightning_face.objectives.objective import Objective, ObjectiveConfig
+from lightning_face.objectives.objective import Objective
 from tests.oracle import assert_close
 
 LABELS = torch.tensor([0, 1, 1, 3])

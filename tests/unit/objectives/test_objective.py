@@ -9,9 +9,10 @@ from torch import Tensor
 from lightning_face.losses.heads import CosFace, Head
 from lightning_face.objectives.batch import Reduction
 from lightning_face.objectives.center import CenterConfig
+from lightning_face.objectives.config import ObjectiveConfig
 from lightning_face.objectives.loss_value import LossValue
 from lightning_face.objectives.minimum_margin import MinimumMarginConfig, Mode
-from lightning_face.objectives.objective import Objective, ObjectiveConfig
+from lightning_face.objectives.objective import Objective
 from lightning_face.objectives.softmax import SoftmaxConfig
 from lightning_face.optim.row_config import RowOptimizerConfig, RowOptimizerKind
 from lightning_face.tables.placement import Placement

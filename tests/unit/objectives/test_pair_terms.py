@@ -5,9 +5,10 @@ import torch
 from torch import Tensor
 
 from lightning_face.losses import Pairs
+from lightning_face.objectives.config import ObjectiveConfig
 from lightning_face.objectives.contrastive import ContrastiveConfig
 from lightning_face.objectives.marginal import MarginalConfig
-from lightning_face.objectives.objective import Objective, ObjectiveConfig
+from lightning_face.objectives.objective import Objective
 from lightning_face.objectives.range_loss import RangeConfig
 from lightning_face.objectives.triplet import TripletConfig
 from tests.oracle import assert_close

@@ -5,10 +5,11 @@ import torch
 from torch import Tensor
 
 from lightning_face.objectives.center import CenterConfig
+from lightning_face.objectives.config import ObjectiveConfig
 from lightning_face.objectives.contrastive import ContrastiveConfig
 from lightning_face.objectives.marginal import MarginalConfig
 from lightning_face.objectives.minimum_margin import MinimumMarginConfig
-from lightning_face.objectives.objective import Objective, ObjectiveConfig
+from lightning_face.objectives.objective import Objective
 from lightning_face.objectives.range_loss import RangeConfig
 from lightning_face.objectives.softmax import SoftmaxConfig
 from lightning_face.objectives.triplet import TripletConfig

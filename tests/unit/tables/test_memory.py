@@ -7,8 +7,9 @@ import torch
 
 from lightning_face.errors import ConfigError
 from lightning_face.objectives.center import CenterConfig
+from lightning_face.objectives.config import ObjectiveConfig
 from lightning_face.objectives.minimum_margin import MinimumMarginConfig
-from lightning_face.objectives.objective import Objective, ObjectiveConfig
+from lightning_face.objectives.objective import Objective
 from lightning_face.objectives.softmax import SoftmaxConfig
 from lightning_face.optim.rows import RowOptimizerConfig
 from lightning_face.tables import memory
