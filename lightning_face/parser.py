@@ -7,6 +7,9 @@ from pytorch_lightning.cli import LightningArgumentParser
 
 from lightning_face.errors import ConfigError
 
+_IN_WORDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text"}
+"""Types, as people say them."""
+
 
 class OneLineParser(LightningArgumentParser):
     """Raises instead of printing its usage and leaving."""
@@ -31,8 +34,7 @@ def in_one_line(message: str) -> str:
     values = re.findall(r"(?:Given|Got) value: (?!NestedArg)(.+)", message)
     if not option or not values:
         return " ".join(message.split())
-    expected = dict.fromkeys(re.findall(r"Expected an? <class '([^']+)'>|(Literal\[[^\]]+\])", message))
-    kinds = [kind or literal for kind, literal in expected if kind != "NoneType"]
+    kinds = _expected(message)
     name = f"--{'.'.join(dict.fromkeys(option))}"
     if missing := re.findall(r"the following arguments are required: (.+)", message):
         return f"{name} needs {missing[0]}"
@@ -41,5 +43,17 @@ def in_one_line(message: str) -> str:
         is_text_of_mapping = values[0].startswith("{") and "Given value type: <class 'str'>" in message
         no_class = "there is no such class, the help names those there are"
         reasons.append("in YAML a blank follows each colon" if is_text_of_mapping else no_class)
-    why = "; ".join(dict.fromkeys(reasons)) or (f"give {' or '.join(kinds)}" if kinds else "")
+    why = "; ".join(dict.fromkeys(reasons)) or (f"give {_listed(kinds)}" if kinds else "")
     return f"{name} cannot be {values[0]}" + (f": {why}" if why else "")
+
+
+def _expected(message: str) -> list[str]:
+    """The choices and the types that a message names, each once."""
+    found = re.findall(r"Expected an? <class '([^']+)'>|Literal\[([^\]]+)\]", message)
+    names = [_IN_WORDS.get(kind, kind) for kind, _ in found if kind and kind != "NoneType"]
+    choices = [choice.strip().strip("'") for _, literal in found if literal for choice in literal.split(",")]
+    return list(dict.fromkeys([*choices, *names]))
+
+
+def _listed(words: list[str]) -> str:
+    return " or ".join(filter(None, [", ".join(words[:-1]), words[-1]]))

@@ -96,8 +96,8 @@ def test_wandb_run_is_one_after_a_resume(tiny_config, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--trainer.max_epochs", "many"), "--trainer.max_epochs cannot be many: give int"),
-        (("--model.objective.center.weight", "x"), "--model.objective.center.weight cannot be x: give float"),
+        (("--trainer.max_epochs", "many"), "--trainer.max_epochs cannot be many: give a whole number"),
+        (("--model.objective.center.weight", "x"), "--model.objective.center.weight cannot be x: give a number"),
         (
             ("--model.objective.softmax.head", "ArcFac"),
             "--model.objective.softmax.head cannot be ArcFac: there is no such class, the help names those there are",
@@ -112,7 +112,7 @@ def test_wandb_run_is_one_after_a_resume(tiny_config, tmp_path, monkeypatch):
             "--data.cache cannot be {folder:a,max_gb:1}: in YAML a",
         ),
         (("--data.cache", "{folder: a}"), "--data.cache needs max_gb"),
-        (("--model.schedule.decay", "cosin"), "--model.schedule.decay cannot be cosin: give Literal['cosine', 'poly"),
+        (("--model.schedule.decay", "cosin"), "--model.schedule.decay cannot be cosin: give cosine, poly"),
         (("--model.nothing", 3), "unrecognized arguments: --model.nothing 3"),
     ],
 )
