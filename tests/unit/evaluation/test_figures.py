@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from lightning_face.evaluation import figures
+from lightning_face.evaluation import drawing, figures
 from lightning_face.evaluation.pairs import PairList
 from lightning_face.evaluation.verification import VerificationResult, evaluate
 
@@ -98,5 +98,5 @@ def test_same_figure_same_bytes(tmp_path: Path) -> None:
 
 
 def test_pyplot_stays_out() -> None:
-    code = Path(figures.__file__).read_text().split('"""', maxsplit=2)[2]
-    assert "pyplot" not in code
+    for module in (figures, drawing):
+        assert "pyplot" not in Path(module.__file__).read_text().split('"""', maxsplit=2)[2]
