@@ -20,10 +20,16 @@ ATTEMPT_FILE = "attempt.json"
 _own: dict[str, dict[str, Any]] = {}
 _lost: dict[str, dict[str, Any]] = {}
 """By folder: this process's attempt, and the one that has superseded it."""
+_numbers: dict[str, int] = {}
+"""By folder: the attempt that this rank belongs to."""
 
 
-def begin(run_dir: Path) -> int:
-    """Take the folder over; the number of the attempt, from 1.
+def begin(run_dir: Path, ckpt_path: str | None = None) -> int:
+    """Take the folder over; the number of the attempt, from 1. See `take_part`.
+
+    Args:
+        run_dir: of the run.
+        ckpt_path: the checkpoint of `--ckpt_path`, if it was given.
 
     Raises:
         OSError: the folder cannot be written.
@@ -35,11 +41,27 @@ def begin(run_dir: Path) -> int:
         "host": socket.gethostname(),
         "process": os.getpid(),
         "started_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "ckpt_path": ckpt_path and abspath(ckpt_path),
     }
     write_atomically(run_dir / ATTEMPT_FILE, json.dumps(attempt, indent=1).encode())
     _own[abspath(run_dir)] = attempt
     _lost.pop(abspath(run_dir), None)
     return int(attempt["number"])
+
+
+def was_given(run_dir: Path, ckpt_path: str) -> bool:
+    """Whether the latest attempt was given the same checkpoint to begin with."""
+    return _recorded(run_dir).get("ckpt_path") == abspath(ckpt_path)
+
+
+def take_part(run_dir: Path, number: int) -> None:
+    """Every rank of an attempt calls: what it has half written bears the attempt's number, and is no other's."""
+    _numbers[abspath(run_dir)] = number
+
+
+def number_of(run_dir: Path) -> int:
+    """The attempt that this rank belongs to; 0 where none has begun."""
+    return _numbers.get(abspath(run_dir), 0)
 
 
 def check(run_dir: Path) -> None:

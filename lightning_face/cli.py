@@ -10,6 +10,7 @@ from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
+from lightning_face import attempts
 from lightning_face.callbacks.attempts import Attempts
 from lightning_face.callbacks.checkpointing import Checkpointing
 from lightning_face.callbacks.identification import Identification
@@ -84,6 +85,7 @@ class FaceCLI(LightningCLI):
     def before_fit(self) -> None:
         """Everything that can be wrong is found here, in one process, before ranks are started."""
         self.check_options()
+        self.note_beginning()
         self._choose(last_intact, partial(self._check_beginning, is_given=bool(self.option("ckpt_path"))))
         if not self.option("ckpt_path"):  # a run that goes on has weights of its own
             self.load_given_weights()
@@ -104,6 +106,13 @@ class FaceCLI(LightningCLI):
         self._check_evaluations()
         self.callback(NonFinite).check(self.trainer)
         self.trainer.saved_options = kept_options(self._options())
+
+    def note_beginning(self) -> None:
+        """`--ckpt_path` says where a run begins: given again, as a requeued job does, the run goes on from its own."""
+        given, run_dir = self.option("ckpt_path"), self.trainer.run_dir
+        self.callback(Attempts).ckpt_path = given
+        if given and attempts.was_given(run_dir, given) and list_checkpoints(run_dir):
+            self.config_init["fit"]["ckpt_path"] = None
 
     def load_given_weights(self) -> None:
         """Begin with those of `model.init_from`, if it is set.

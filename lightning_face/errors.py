@@ -14,7 +14,7 @@ class WorkerEndedError(FaceError):
 
 
 class StoppedError(FaceError):
-    """All ranks have stopped where they had agreed to, and nothing is lost."""
+    """All ranks have stopped where they had agreed to."""
 
 
 class PreemptedError(StoppedError):

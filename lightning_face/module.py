@@ -13,7 +13,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_info
 from torch import Tensor
 from torch.optim import Optimizer
 
-from lightning_face.checkpoint.directory import describe, list_checkpoints
+from lightning_face.checkpoint.directory import describe
 from lightning_face.checkpoint.exported import Exported
 from lightning_face.checkpoint.failures import reading
 from lightning_face.checkpoint.progress import rebuilt_fit_loop
@@ -282,7 +282,7 @@ class FaceModule(LightningModule):
         Raises:
             NonFiniteLossError: always.
         """
-        last = next(reversed(list_checkpoints(self.trainer.run_dir)), None)
+        last = self.trainer.newest_whole().checkpoint
         raise NonFiniteLossError(
             f"{what}; last good checkpoint: {last or 'none'}; lower the learning rate or the weight of that term, or"
             " lengthen the warm-up"

@@ -9,18 +9,19 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import GradientAccumulationScheduler
 from pytorch_lightning.strategies import DDPStrategy
+from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
 from lightning_face.checkpoint.contents import Contents, leaving_nothing
 from lightning_face.checkpoint.directory import Description, make_partial
 from lightning_face.checkpoint.failures import writing
-from lightning_face.checkpoint.saver import Saver
+from lightning_face.checkpoint.saver import Saver, Whole
 from lightning_face.data.datamodule import FaceDataModule
 from lightning_face.distributed.agreement import any_rank, on_rank_zero
 from lightning_face.distributed.slurm import follow_slurm
 from lightning_face.distributed.step_agreement import StepAgreement
 from lightning_face.engines.choice import check_engine_serves, engine_of, held_weights, make_strategy
 from lightning_face.engines.dense import DensePart
-from lightning_face.errors import ConfigError, NonFiniteLossError
+from lightning_face.errors import CheckpointError, ConfigError, NonFiniteLossError
 from lightning_face.finite import are_finite
 from lightning_face.launcher import watch_local_ranks
 from lightning_face.objectives.objective import Objective
@@ -112,6 +113,19 @@ class FaceTrainer(Trainer):
     def choose_checkpoint(self, choose: Callable[[], Path | None]) -> None:
         """Have rank 0 choose what all ranks load, once they have met; an error of `choose` ends all of them."""
         self._checkpoint_connector.choose = choose
+
+    @property
+    def began_from(self) -> Path | None:
+        """The checkpoint that was loaded."""
+        return self._checkpoint_connector.chosen
+
+    def newest_whole(self) -> Whole:
+        """The newest checkpoint, once the one under way is written or has failed; every rank calls."""
+        try:
+            self.saver.finish()
+        except CheckpointError as error:
+            rank_zero_warn(f"{error}")
+        return self.saver.newest
 
     def _check_finite_weights(self, checkpoint: Path) -> None:
         """Never replace a good checkpoint by a broken one; where a rank finds something, all stop here."""

@@ -16,6 +16,8 @@ _EXIT_CODE = 1
 _ERROR_OUTPUT = 2
 _LATER_S = 30.0
 """After this, faulthandler does it: its thread needs no interpreter, which a stuck library may hold."""
+_GRACE_S = 10.0
+"""Between its words and its end, which ends the others: they stand still as long, and have theirs to write."""
 
 _bound_s = 0.0
 _alive_at_s = 0.0
@@ -57,7 +59,8 @@ def _end_when_stalled(rank: int, is_over: threading.Event) -> None:
         " checkpoint; where its threads stand:\n"
     )
     os.write(_ERROR_OUTPUT, what.encode() + _stacks())  # at once: other ranks may write to the same log
-    os._exit(_EXIT_CODE)
+    if not is_over.wait(min(_GRACE_S, 0.5 * _bound_s)):
+        os._exit(_EXIT_CODE)
 
 
 def _stacks() -> bytes:

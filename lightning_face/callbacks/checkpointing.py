@@ -13,6 +13,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from lightning_face.callbacks.verification import MONITORED
 from lightning_face.checkpoint.directory import checkpoints_of, name_of, point, prune
 from lightning_face.checkpoint.failures import writing
+from lightning_face.checkpoint.saver import Whole
 from lightning_face.distributed.agreement import on_rank_zero
 from lightning_face.errors import CheckpointError, ConfigError
 from lightning_face.module import FaceModule
@@ -60,6 +61,7 @@ class Checkpointing(Callback):
 
     def on_train_start(self, trainer: FaceTrainer, pl_module: FaceModule) -> None:
         """Forget the clock of an earlier fit; at `on_fit_start` a resumed run does not know its step yet."""
+        trainer.saver.newest = Whole(trainer.began_from, trainer.global_step)
         self._saved_at = time.monotonic()
         self._saved_step = self._stepped_at = trainer.global_step
 

@@ -2,7 +2,6 @@
 
 import signal
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import Callback
@@ -11,7 +10,7 @@ from lightning_face import attempts, signals
 from lightning_face.callbacks.checkpointing import Checkpointing
 from lightning_face.distributed.agreement import gather_objects, on_rank_zero
 from lightning_face.distributed.step_agreement import StepAgreement
-from lightning_face.errors import PreemptedError
+from lightning_face.errors import CheckpointError, PreemptedError
 from lightning_face.module import FaceModule
 from lightning_face.trainer import FaceTrainer
 
@@ -22,7 +21,8 @@ class Preemption(Callback):
     """Has all ranks stop at the same step when one of them was signalled, and save what is not saved yet.
 
     Before the first step they stop where they are: there is nothing to save. After the last one the run is done, and
-    ends as such.
+    ends as such. Where saving fails the run stops all the same, to go on from the checkpoint before: a disk may be full
+    or away for a while; an attempt that still finds it so cannot begin, and ends with an error.
     """
 
     def setup(self, trainer: FaceTrainer, pl_module: FaceModule, stage: str) -> None:
@@ -48,7 +48,7 @@ class Preemption(Callback):
         if trainer.agreement.largest("superseded"):
             on_rank_zero(partial(attempts.check, trainer.run_dir))
         if number := trainer.agreement.largest("signal"):
-            where = _BEFORE if is_first else f"after step {trainer.global_step}, saved as {_save(trainer)}"
+            where = _BEFORE if is_first else f"after step {trainer.global_step}, {_save(trainer)}"
             trainer.agreement.close()
             raise _stopped(number, where)
 
@@ -57,8 +57,14 @@ class Preemption(Callback):
         trainer.agreement.close()
 
 
-def _save(trainer: FaceTrainer) -> Path:
-    return next(one for one in trainer.callbacks if isinstance(one, Checkpointing)).save_now(trainer)
+def _save(trainer: FaceTrainer) -> str:
+    """Save, and say where; what cannot be saved another attempt makes again."""
+    saving = next(one for one in trainer.callbacks if isinstance(one, Checkpointing))
+    try:
+        return f"saved as {saving.save_now(trainer)}"
+    except CheckpointError as error:
+        checkpoint, step = trainer.saver.newest
+        return f"but {error}; the {trainer.global_step - step} steps since {checkpoint or 'the beginning'} are lost"
 
 
 def _stopped(number: int, where: str) -> PreemptedError:

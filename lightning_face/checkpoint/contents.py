@@ -82,12 +82,26 @@ def _write_own_files(folder: Path, contents: Contents) -> dict[str, dict[str, in
     names = save_tables(folder, rank(), contents.tables, contents.held) if contents.tables else []
     if rank() == 0:
         if contents.dense is not None:
-            # By its name, torch would say of a full disk no more than that it failed.
-            with (folder / DENSE_FILE).open("wb") as file:
-                torch.save(contents.dense, file)
+            write_dense(contents.dense, folder / DENSE_FILE)
         # One file, or DeepSpeed's folder of files from all ranks, which are written by now.
         names += files_under(folder, DENSE_FILE)
         # Whose rows they are: the dataset may be gone when they are exported.
         shutil.copyfile(contents.identities_file, folder / IDENTITIES_FILE)
         names.append(IDENTITIES_FILE)
     return {name: seal(folder / name) for name in names}
+
+
+def write_dense(dense: dict[str, Any], path: Path) -> None:
+    """Write weights, optimizer and counters.
+
+    Raises:
+        OSError: the disk is full, say. Given a name, torch would not tell why it failed; given a file it does, but only
+            behind an error of its own: the end of its archive does not follow what was written.
+    """
+    with path.open("wb") as file:
+        try:
+            torch.save(dense, file)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from error
+            raise

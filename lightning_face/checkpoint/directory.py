@@ -85,12 +85,12 @@ def files_under(folder: Path, name: str) -> list[str]:
 
 
 def partial_of(final: Path) -> Path:
-    """Where a checkpoint is written before it is complete."""
-    return final.with_name(f".partial-{final.name}")
+    """Where this attempt writes a checkpoint before it is complete: one that was superseded finds its own gone."""
+    return final.with_name(f".partial-{attempts.number_of(final.parents[1])}-{final.name}")
 
 
 def make_partial(final: Path) -> None:
-    """Make an empty directory to write a checkpoint in; removes what killed runs left behind.
+    """Make an empty directory to write a checkpoint in; removes what other attempts left behind.
 
     Raises:
         SupersededError: the run's folder is another attempt's by now; see `attempts`.

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
@@ -19,6 +19,13 @@ _ENDED = "ended"
 """The number of the checkpoint whose writing has ended on a rank."""
 
 
+class Whole(NamedTuple):
+    """A whole checkpoint and its step; where a run begins, none and 0."""
+
+    checkpoint: Path | None = None
+    step: int = 0
+
+
 class Saver:
     """Writes one checkpoint at a time, in a thread of each rank, from copies in host memory.
 
@@ -31,12 +38,14 @@ class Saver:
     """
 
     def __init__(self, memory_share: float = 0.8) -> None:
+        self.newest = Whole()
+        """What this attempt has finished last, or goes on from: the same on every rank."""
         self._memory_share = memory_share
         self._copies = HostCopies()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._group: Any = None
         self._agreement: StepAgreement | None = None
-        self._under_way: Future[None] | None = None
+        self._under_way: Future[Whole] | None = None
         self._number = 0
         self._has_warned = False
 
@@ -55,14 +64,14 @@ class Saver:
         """
         assert not self.is_under_way
         if not self._copy_fits(contents):
-            write_checkpoint(final, contents, published)
+            self.newest = _write(final, contents, published)
             return
         if self._agreement is None:
             self._group, self._agreement = group_for_a_thread(), StepAgreement(_ENDED)
         dense, tables = self._copies.copy((contents.dense, contents.tables))
         contents = replace(contents, dense=dense, tables=tables)
         self._number += 1
-        self._under_way = self._thread.submit(write_checkpoint, final, contents, published, self._group)
+        self._under_way = self._thread.submit(_write, final, contents, published, self._group)
 
     @property
     def is_under_way(self) -> bool:
@@ -90,7 +99,7 @@ class Saver:
         """
         under_way, self._under_way = self._under_way, None
         if under_way is not None:
-            under_way.result()
+            self.newest = under_way.result()
 
     def _copy_fits(self, contents: Contents) -> bool:
         """Whether every rank has memory for its copy."""
@@ -106,3 +115,8 @@ class Saver:
                 f" GB, and each rank may take {free / 1e9:,.2f} GB, {self._memory_share:.0%} of its free host memory"
             )
         return fits
+
+
+def _write(final: Path, contents: Contents, *how: Any) -> Whole:
+    write_checkpoint(final, contents, *how)
+    return Whole(final, contents.description.step)

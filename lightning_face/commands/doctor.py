@@ -135,6 +135,7 @@ class DoctorCLI(FaceCLI):
 
     def _check_start(self) -> Finding:
         """Where `fit` would go on; damaged checkpoints, and options that have changed, end it."""
+        self.note_beginning()
         given, run_dir = self.option("ckpt_path"), self.trainer.run_dir
         checkpoint = choice_of_rank_zero(lambda: _chosen(given, run_dir), run_dir)
         if checkpoint is None:

@@ -24,6 +24,8 @@ class DensePart(_CheckpointConnector):
         super().__init__(trainer)
         self.choose: Callable[[], Path | None] | None = None
         """Rank 0's choice of a checkpoint, in place of the one that Lightning was given."""
+        self.chosen: Path | None = None
+        """What was loaded."""
 
     @property
     def _engine(self) -> str:
@@ -63,6 +65,7 @@ class DensePart(_CheckpointConnector):
         """
         given = Path(checkpoint_path).parent if checkpoint_path else None
         chosen = choice_of_rank_zero(self.choose or (lambda: given), Path(self.trainer.default_root_dir))
+        self.chosen = chosen
         if chosen is not None:
             rank_zero_info(f"going on from {chosen}")
         load = partial(super().resume_start, chosen and chosen / DENSE_FILE, weights_only)

@@ -7,11 +7,14 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from tests.chaos.run import ChaosError, survive
-from tests.chaos.verdict import check_samples, table
+from lightning_face.evaluation.figures import save
+from tests.chaos.events import EVERY_N_STEPS
+from tests.chaos.report import picture, table
+from tests.chaos.run import Attempt, ChaosError, survive
+from tests.chaos.verdict import check_costs, check_samples
 from tests.e2e.outcome import differences, final, losses
 
-STEPS_PER_EVENT = 16
+STEPS_PER_EVENT = 20
 """Enough that the run is not done before its last event."""
 
 
@@ -27,12 +30,14 @@ model:
   objective: {{softmax: {{placement: sharded}}, center: {{placement: sharded}}, mml: {{weight: 5.0e-5, margin: 20}}}}
   optimizer: {{class_path: torch.optim.SGD, init_args: {{lr: 0.05, momentum: 0.9}}}}
 wandb: {{mode: disabled}}
-checkpoint: {{every_n_steps: 5, keep: 4}}
+checkpoint: {{every_n_steps: {EVERY_N_STEPS}, keep: 4}}
 """
     )
 
 
-def chaos(out: Path, data: Path, *, seed: int, num_events: int, tell: Callable[[str], object]) -> str:
+def chaos(
+    out: Path, data: Path, *, seed: int, num_events: int, tell: Callable[[str], object]
+) -> tuple[list[Attempt], list[Attempt]]:
     """Strike one run of two ranks, and one whose number of ranks changes from attempt to attempt.
 
     Args:
@@ -43,25 +48,26 @@ def chaos(out: Path, data: Path, *, seed: int, num_events: int, tell: Callable[[
         tell: told what happens, a line each.
 
     Returns:
-        What the events have cost, as a table.
+        The attempts of each run.
 
     Raises:
         ChaosError: a promise was not kept.
     """
     config = out / "config.yaml"
     write_config(config, data, STEPS_PER_EVENT * num_events)
-    run = partial(survive, config, seed=seed, tell=tell)
-    (calm,) = run(out / "calm", num_events=0, ranks=lambda number: 2)
+    run = partial(survive, config, tell=tell)
+    (calm,) = run(out / "calm", seed=seed, num_events=0, ranks=lambda number: 2)
     plan = {step: samples for step, _, samples in calm.trained}
-    constant = list(run(out / "constant", num_events=num_events, ranks=lambda number: 2))
-    changing = list(run(out / "changing", num_events=num_events, ranks=lambda number: 1 + number % 3))
+    constant = list(run(out / "constant", seed=seed, num_events=num_events, ranks=lambda number: 2))
+    changing = list(run(out / "changing", seed=seed + 1, num_events=num_events, ranks=lambda number: 1 + number % 3))
     for name, attempts in (("constant", constant), ("changing", changing)):
         check_samples(plan, attempts)
+        check_costs(attempts)
         if [step for step, _ in losses(out / name)] != [step for step, _ in losses(out / "calm")]:
             raise ChaosError(f"{out / name}/metrics.csv has gaps or repeats")
     if different := differences(final(out / "constant"), final(out / "calm")):
         raise ChaosError(f"with a constant number of ranks, other bits at the end: {different}")
-    return table([constant, changing])
+    return constant, changing
 
 
 def main() -> None:
@@ -76,9 +82,11 @@ def main() -> None:
     command += ["--pairs", 120, "--size", 48, "--shard-samples", 150]
     subprocess.run([sys.executable, "-m", "data_prep", *map(str, command)], check=True)
     half = arguments.events // 2
-    report = chaos(arguments.out, arguments.out / "data", seed=arguments.seed, num_events=half, tell=print)
-    (arguments.out / "chaos.md").write_text(report + "\n")
-    print(f"\n{report}\n\nEvery step was made of the planned samples; the weights are those of a run left alone.")
+    tell = partial(print, flush=True)
+    runs = chaos(arguments.out, arguments.out / "data", seed=arguments.seed, num_events=half, tell=tell)
+    (arguments.out / "chaos.md").write_text(table(runs) + "\n")
+    save(picture(runs), arguments.out / "chaos.png")
+    print(f"\n{table(runs)}\n\nEvery step was made of the planned samples; the weights are those of a run left alone.")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ import random
 import signal
 from dataclasses import asdict, dataclass
 
+from lightning_face.errors import PreemptedError, WorkerEndedError
+
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
 KINDS = {
@@ -17,6 +19,23 @@ KINDS = {
     "checkpoint damaged": ("step",),
 }
 """Each kind of event, and the moments at which it can happen."""
+
+ENDS = {
+    "rank killed": {1, -signal.SIGKILL},
+    "rank signalled": {PreemptedError.exit_code},
+    "data worker killed": {WorkerEndedError.exit_code},
+    "job killed": {-signal.SIGKILL},
+    "job signalled": {PreemptedError.exit_code},
+    "disk full": {PreemptedError.exit_code},
+    "checkpoint damaged": {-signal.SIGKILL},
+}
+"""Exit codes that docs/reliability.md promises; at its start, a signal may also find no program yet to note it."""
+
+LEFT_ALONE = -1
+"""In place of the number of an event, for an attempt that none strikes."""
+
+EVERY_N_STEPS = 5
+"""Optimizer steps between checkpoints."""
 
 DISK_FULL_STEPS = 8
 """How long no checkpoint can be written: at least one is due."""
@@ -33,7 +52,7 @@ class Event:
         step: optimizer steps of this attempt before it.
         rank: that is struck, or strikes the job.
         number_of_signal: sent; a kill's is SIGKILL.
-        delay_s: after the moment; from the start of the process where that is the moment.
+        delay_s: after the moment; from the start of the process where that is the moment, but at most until it trains.
     """
 
     number: int

@@ -5,18 +5,18 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from lightning_face.errors import PreemptedError
+from lightning_face.checkpoint.directory import list_checkpoints
 from tests.chaos.blows import VARIABLE
-from tests.chaos.events import Event, draw
+from tests.chaos.events import ENDS, LEFT_ALONE, Event, draw
 
-BOUND_S = 240.0
+BOUND_S = 600.0
 """Within which an attempt must have made its steps, been struck and ended; a hang is a failure."""
 
-EXIT_PREEMPTED = PreemptedError.exit_code
 STEPS_BETWEEN_EVENTS = 12
 """Steps that an attempt makes at most before it is struck."""
 
@@ -62,21 +62,20 @@ def survive(
     Raises:
         ChaosError: an attempt hangs, or ends in a way that is not promised.
     """
+    run_dir.mkdir()
     for number in range(num_events):
         event = draw(seed, number, num_ranks=ranks(number), most_steps=STEPS_BETWEEN_EVENTS)
-        code = _attempt(config, run_dir, ranks(number), event)
-        attempt = Attempt(event, code, trained(run_dir, number))
-        tell(f"{number + 1:4d}. {event.kind} ({event.moment}): exit code {code}, {len(attempt.trained)} steps made")
-        _check(attempt)
+        attempt = Attempt(event, _attempt(config, run_dir, ranks(number), event), trained(run_dir, number))
+        what = f"{number + 1:4d}. {event.kind} ({event.moment}) of {ranks(number)} rank(s)"
+        tell(f"{what}: exit code {attempt.code}, {len(attempt.trained)} steps made")
+        _check(attempt, run_dir)
         if event.kind == "checkpoint damaged":
             _damage(run_dir)
         yield attempt
-        if code == 0:
-            return
     code = _attempt(config, run_dir, ranks(num_events), None)
     if code != 0:
-        raise ChaosError(f"the last attempt, which was left alone, ended with {code}; see {_log(run_dir)}")
-    yield Attempt(None, code, trained(run_dir, -1))
+        raise ChaosError(f"the last attempt, which was left alone, ended with {code}; see {_log(run_dir, None)}")
+    yield Attempt(None, code, trained(run_dir, LEFT_ALONE))
 
 
 def trained(run_dir: Path, number: int) -> list[tuple[int, float, list[int]]]:
@@ -95,8 +94,8 @@ def _records(path: Path) -> dict[int, tuple[float, list[int]]]:
     return {int(step): (float(at), [int(sample) for sample in ids]) for at, step, *ids in lines}
 
 
-def _log(run_dir: Path) -> Path:
-    return run_dir.with_suffix(".log")
+def _log(run_dir: Path, event: Event | None) -> Path:
+    return run_dir / f"log-{LEFT_ALONE if event is None else event.number:04d}.txt"
 
 
 def _attempt(config: Path, run_dir: Path, num_ranks: int, event: Event | None) -> int:
@@ -105,45 +104,43 @@ def _attempt(config: Path, run_dir: Path, num_ranks: int, event: Event | None) -
     options = ["--trainer.devices", num_ranks, "--trainer.callbacks+", "tests.chaos.blows.Blows"]
     inherited = {name: value for name, value in os.environ.items() if name != "MASTER_PORT"}
     environment = {**inherited, "OMP_NUM_THREADS": "1", **({VARIABLE: event.dump()} if event else {})}
-    with _log(run_dir).open("a") as log:
+    with _log(run_dir, event).open("w") as log:
         process = subprocess.Popen(
             list(map(str, [*command, *options])), stdout=log, stderr=log, start_new_session=True, env=environment
         )
         try:
-            return _wait(process, event)
+            if event is not None and event.moment == "start":
+                _strike_at_start(process, run_dir, event)
+            return process.wait(timeout=BOUND_S if event is not None else None)
         except subprocess.TimeoutExpired as error:
-            raise ChaosError(f"{event} has hung for {BOUND_S:.0f} s; see {_log(run_dir)}") from error
+            raise ChaosError(f"{event} has hung for {BOUND_S:.0f} s; see {_log(run_dir, event)}") from error
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
 
-def _wait(process: "subprocess.Popen[bytes]", event: Event | None) -> int:
-    if event is not None and event.moment == "start":
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            return process.wait(timeout=event.delay_s)
-        os.killpg(process.pid, event.number_of_signal)
-    return process.wait(timeout=BOUND_S if event is not None else None)
+def _strike_at_start(process: "subprocess.Popen[bytes]", run_dir: Path, event: Event) -> None:
+    """After the delay, or once a step is made: from then on it is no start."""
+    end = time.monotonic() + event.delay_s
+    while process.poll() is None and time.monotonic() < end and not trained(run_dir, event.number):
+        time.sleep(0.05)
+    os.killpg(process.pid, event.number_of_signal)
 
 
-def _check(attempt: Attempt) -> None:
-    """Signals save and say so; what kills is no success; a run may also be done before it is struck."""
-    event, code = attempt.event, attempt.code
+def _check(attempt: Attempt, run_dir: Path) -> None:
+    """Each attempt ends as is promised for what struck it; none is done before it is struck."""
+    event = attempt.event
     assert event is not None
-    asked = event.kind.endswith("signalled") or event.kind == "disk full"
-    allowed = {0, EXIT_PREEMPTED} if asked else set()
-    if event.moment == "start":  # before the program's first line a signal ends the process
-        allowed |= {0, EXIT_PREEMPTED, -event.number_of_signal}
-    is_failure = code not in (0, EXIT_PREEMPTED)
-    if code not in allowed and not (is_failure and not asked):
-        raise ChaosError(f"{event} ended with exit code {code}")
+    allowed = ENDS[event.kind] | ({-event.number_of_signal} if event.moment == "start" else set())
+    if attempt.code not in allowed:
+        raise ChaosError(f"{event} ended with exit code {attempt.code}; see {_log(run_dir, event)}")
 
 
 def _damage(run_dir: Path) -> None:
-    """Change one byte of the newest checkpoint."""
+    """Change one byte of the newest checkpoint; the only one is spared, since without it a run does not go on."""
     last = (run_dir / "checkpoints" / "last").resolve()
-    if not last.is_dir():
+    if not any(checkpoint.name < last.name for checkpoint in list_checkpoints(run_dir)):
         return
     file = max(last.iterdir(), key=lambda path: path.stat().st_size)
     data = bytearray(file.read_bytes())

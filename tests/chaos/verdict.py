@@ -1,10 +1,10 @@
 """Whether a run that was struck has done what it would have done undisturbed, and what the blows have cost."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
 
+from lightning_face.errors import PreemptedError
+from tests.chaos.events import EVERY_N_STEPS
 from tests.chaos.run import Attempt, ChaosError
 
 Plan = dict[int, list[int]]
@@ -16,14 +16,20 @@ class Cost:
     """What an event has cost.
 
     Args:
-        kind: of the event.
+        attempt: that was struck.
         steps_lost: that had been made and were made again.
         seconds_to_resume: from the last step before the event to the first one after it.
     """
 
-    kind: str
+    attempt: Attempt
     steps_lost: int
     seconds_to_resume: float
+
+    @property
+    def kind(self) -> str:
+        """Of the event."""
+        assert self.attempt.event is not None
+        return self.attempt.event.kind
 
 
 def check_samples(plan: Plan, attempts: Sequence[Attempt]) -> None:
@@ -46,36 +52,27 @@ def check_samples(plan: Plan, attempts: Sequence[Attempt]) -> None:
         raise ChaosError(f"the run has ended at step {reached}, planned was {max(plan)}")
 
 
+def check_costs(attempts: Sequence[Attempt]) -> None:
+    """Compare the steps that were lost with what docs/reliability.md promises.
+
+    Raises:
+        ChaosError: a step was lost though all was saved, or more than the work since the last checkpoint, beside which
+            another one may have been under way.
+    """
+    for cost in costs(attempts):
+        at_most = 0 if cost.attempt.code == PreemptedError.exit_code else 2 * EVERY_N_STEPS
+        if cost.steps_lost > at_most and cost.kind != "checkpoint damaged":
+            raise ChaosError(f"{cost.attempt.event}: {cost.steps_lost} steps were lost")
+
+
 def costs(attempts: Sequence[Attempt]) -> list[Cost]:
     """Of each event after which a step was made; of several before it, the first has cost it all."""
     found: list[Cost] = []
     struck: Attempt | None = None
     for attempt in attempts:
         if struck is not None and attempt.trained:
-            assert struck.event is not None
             (first, resumed_at, _), (last, stopped_at, _) = attempt.trained[0], struck.trained[-1]
-            found.append(Cost(struck.event.kind, last + 1 - first, resumed_at - stopped_at))
+            found.append(Cost(struck, last + 1 - first, resumed_at - stopped_at))
         if attempt.trained:
             struck = attempt
     return found
-
-
-def table(runs: Sequence[Sequence[Attempt]]) -> str:
-    """Events of all runs by kind, what they ended with and what they cost, in Markdown."""
-    attempts = [attempt for run in runs for attempt in run]
-    by_kind: dict[str, list[Cost]] = defaultdict(list)
-    for cost in (cost for run in runs for cost in costs(run)):
-        by_kind[cost.kind].append(cost)
-    lines = [
-        "| event | times | exit codes | steps lost, median | most | seconds to resume, median | most |",
-        "|---|--:|---|--:|--:|--:|--:|",
-    ]
-    for kind in sorted({attempt.event.kind for attempt in attempts if attempt.event is not None}):
-        codes = [attempt.code for attempt in attempts if attempt.event is not None and attempt.event.kind == kind]
-        lost = [cost.steps_lost for cost in by_kind[kind]] or [0]
-        seconds = [cost.seconds_to_resume for cost in by_kind[kind]] or [0.0]
-        lines.append(
-            f"| {kind} | {len(codes)} | {', '.join(map(str, sorted(set(codes))))} | {median(lost):.0f} | {max(lost)} |"
-            f" {median(seconds):.1f} | {max(seconds):.1f} |"
-        )
-    return "\n".join(lines)

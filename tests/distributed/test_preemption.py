@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from lightning_face.callbacks.preemption import Preemption
 from lightning_face.distributed.world import rank, world_size
 from lightning_face.errors import PreemptedError, SupersededError
 from lightning_face.loggers import METRICS_FILE, CsvLogger
+from tests.disk import full_disk
 from tests.ranks import RankError, run_ranks, torchrun
 from tests.unit.callbacks.test_checkpointing import fit, steps
 
@@ -92,6 +94,27 @@ def test_all_ranks_stop_at_one_step(tmp_path: Path, num_ranks: int, hooks: list[
     assert steps(tmp_path) == sorted(due & set(range(expected)) | {expected})
 
 
+def stopped_on_a_full_disk(run_dir: Path) -> str:
+    """What this rank ends with, where nothing can be written when it is to stop."""
+
+    def save_now(saving: Checkpointing, trainer: Any, save_now: Any = Checkpointing.save_now) -> Path:
+        saving.wait(trainer)
+        with full_disk(1000):
+            return save_now(saving, trainer)
+
+    with patch.object(Checkpointing, "save_now", save_now):
+        return stopped(run_dir, ["on_train_batch_end"], 4, signal.SIGTERM, {})
+
+
+def test_what_cannot_be_saved_is_told_and_made_again(tmp_path: Path) -> None:
+    (line, other), folder = run_ranks(stopped_on_a_full_disk, 2, tmp_path), tmp_path / "checkpoints"
+    assert line == other
+    assert line.startswith(f"stopped by SIGTERM after step 5, but rank 0: {folder}/step-00000005 could not be written")
+    ends = f"; the 2 steps since {folder}/step-00000003 are lost; start the same command again to go on"
+    assert "File too large" in line and line.endswith(ends)
+    assert steps(tmp_path) == [3]
+
+
 def test_no_rank_stops_within_an_accumulation(tmp_path: Path) -> None:
     said = run_ranks(stopped, 2, tmp_path, ["on_before_backward"], 4, signal.SIGTERM, {"accumulate_grad_batches": 2})
     assert ["after step 6," in line for line in said] == [True, True]
@@ -148,12 +171,17 @@ def test_a_later_attempt_ends_all_ranks_of_this_one(tmp_path: Path, logs: bool, 
 
 
 class Sticks(Callback):
-    """In a step one rank stands still, as one does whose driver or disk hangs."""
+    """One rank is late in a step, and in a later one stands still, as one does whose driver or disk hangs."""
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         watchdog.alive()
-        if batch_idx == 2 and rank() == 1:
-            os.kill(os.getpid(), signal.SIGSTOP)
+        if rank() == 1 and batch_idx == 1:
+            threading.Event().wait(1.0)
+        if rank() == 1 and batch_idx == 2:
+            self.stand_still()
+
+    def stand_still(self) -> None:
+        threading.Event().wait()
 
 
 def fit_that_sticks(run_dir: Path) -> None:
@@ -162,12 +190,17 @@ def fit_that_sticks(run_dir: Path) -> None:
         fit(run_dir, Checkpointing(), others=[Preemption(), Sticks()], **options)
 
 
-def test_a_rank_that_stands_still_ends_the_others(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(RankError, match="rank 0 of 2: died with exit code 1"):
+def test_a_rank_may_be_late_but_where_it_stands_still_all_end(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Each says where it stands, before the end of one ends the others."""
+    with pytest.raises(RankError, match="of 2: died with exit code 1"):
         run_ranks(fit_that_sticks, 2, tmp_path, fresh=True)
     said = capfd.readouterr().err
-    assert "error: rank 0 (process " in said and "stands still for 0.05 minutes and ends" in said
-    assert "in fit_that_sticks" in said
+    for number in range(2):
+        assert f"error: rank {number} (process " in said
+    assert said.count("stands still for 0.05 minutes and ends") == said.count("in fit_that_sticks") == 2
+    assert said.count("in stand_still") == 1
 
 
 def test_after_the_last_step_the_run_is_done(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ import os
 import signal
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,12 +17,15 @@ from pytorch_lightning import Callback
 from pytorch_lightning.plugins.environments import TorchElasticEnvironment
 
 from lightning_face import trainer
+from lightning_face.callbacks.attempts import Attempts
 from lightning_face.callbacks.checkpointing import Checkpointing
 from lightning_face.checkpoint import contents
 from lightning_face.checkpoint.choice import check_intact, last_intact
 from lightning_face.checkpoint.directory import Description, checkpoints_of, describe, name_of, partial_of
 from lightning_face.checkpoint.saver import Saver
 from lightning_face.distributed.world import rank, world_size
+from lightning_face.errors import NonFiniteLossError
+from lightning_face.module import FaceModule
 from tests.distributed.test_one_rank_fails import sharded
 from tests.ranks import RankError, run_ranks, torchrun
 from tests.unit.callbacks.test_checkpointing import fit, steps
@@ -66,9 +71,11 @@ class Moves(Callback):
 
 def fit_with(run_dir: Path, *callbacks: Callback) -> None:
     options = {"devices": world_size(), "strategy": "ddp", "plugins": [TorchElasticEnvironment()]}
+    others = (Attempts(), *callbacks)
     torch.manual_seed(1)
+    run_dir.mkdir(exist_ok=True)
     with torchrun():
-        fit(run_dir, Checkpointing(every_n_steps=SAVED, keep=9), others=callbacks, objective=sharded(), **options)
+        fit(run_dir, Checkpointing(every_n_steps=SAVED, keep=9), others=others, objective=sharded(), **options)
 
 
 def fit_at_a_gate(run_dir: Path, on_rank: int) -> list[str]:
@@ -99,7 +106,7 @@ def test_what_is_published_later_is_what_was_there_when_it_was_due(tmp_path: Pat
     assert "and each rank may take 0.00 GB, 0% of its free host memory" in said[0][0]
     for slow in range(2):
         run_dir = tmp_path / f"slow-{slow}"
-        assert run_ranks(fit_at_a_gate, 2, run_dir, slow) == [[partial_of(Path(name_of(SAVED))).name]] * 2
+        assert run_ranks(fit_at_a_gate, 2, run_dir, slow) == [[f".partial-1-{name_of(SAVED)}"]] * 2
         assert described(run_dir) == described(tmp_path / "waiting")
 
 
@@ -113,19 +120,42 @@ def test_an_error_of_the_training_waits_for_the_checkpoint_under_way(tmp_path: P
     assert steps(tmp_path) == [SAVED]
 
 
-def test_the_next_checkpoint_waits_for_the_one_under_way(tmp_path: Path) -> None:
-    """The first one's thread goes on when the second one is due, and not before."""
-    gate, finish = Gate(0), Saver.finish
+@contextmanager
+def written_when_waited_for(gate: Gate) -> Iterator[None]:
+    """A checkpoint's thread goes on when training waits for it, and not before."""
 
-    def open_and_finish(waiting: Saver) -> None:
+    def open_and_finish(waiting: Saver, finish: Any = Saver.finish) -> None:
         if waiting.is_under_way:
             gate.opened.set()
         finish(waiting)
 
     held = patch.object(contents, "_write_own_files", gate.write)
     with held, patch.object(Saver, "finish", open_and_finish):
+        yield
+
+
+def test_the_next_checkpoint_waits_for_the_one_under_way(tmp_path: Path) -> None:
+    with written_when_waited_for(gate := Gate(0)):
         fit(tmp_path, Checkpointing(every_n_steps=2, keep=9), others=[gate], max_steps=SAVED)
     assert steps(tmp_path) == [2, 4, SAVED]
+
+
+class Stops(Callback):
+    """As a loss does that is not finite."""
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if batch_idx == SAVED:
+            FaceModule.stop(pl_module, "not finite")
+
+
+def test_what_stops_the_training_names_the_checkpoint_under_way(tmp_path: Path) -> None:
+    last = checkpoints_of(tmp_path) / name_of(SAVED)
+    with (
+        written_when_waited_for(gate := Gate(0)),
+        pytest.raises(NonFiniteLossError, match=f"not finite; last good checkpoint: {last};"),
+    ):
+        fit(tmp_path, Checkpointing(every_n_steps=SAVED), others=[gate, Stops()])
+    assert steps(tmp_path) == [SAVED]
 
 
 def die_while_writing(run_dir: Path) -> None:

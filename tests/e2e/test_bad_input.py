@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import re
 import shutil
 
 import numpy as np
@@ -237,13 +238,18 @@ class TestCheckpoints:
             steps = [int(row["step"]) for row in csv.DictReader(file) if row["train/loss"]]
         assert steps == sorted(set(steps))  # those after it were made again, and are there once
 
-    def test_two_attempts_do_not_mix(self, tiny_config, trained, tmp_path, capfd):
-        """An earlier checkpoint may begin another run; beside later ones it is refused."""
+    def test_two_attempts_do_not_mix(self, tiny_config, trained, tmp_path, capfd, caplog):
+        """An earlier checkpoint may begin another run; beside later ones it is refused, but where it was the beginning:
+        the same command again goes on.
+        """
         earlier = ("--config", tiny_config, "--ckpt_path", trained / "checkpoints" / "step-00000005")
         capfd.readouterr()
         assert "has step-00000016 already" in error_of(capfd, "fit", *earlier, "--run_dir", trained)
         other = ["--run_dir", tmp_path / "other", "--trainer.max_epochs", 1]
-        assert main(["fit", *map(str, (*earlier, *other))]) == 0
+        with caplog.at_level("INFO"):
+            assert [main(["fit", *map(str, (*earlier, *other))]) for _ in range(2)] == [0, 0]
+        begun = [trained / "checkpoints" / "step-00000005", tmp_path / "other" / "checkpoints" / "step-00000016"]
+        assert re.findall("going on from (.*)", caplog.text) == list(map(str, begun))
         assert differences(final(tmp_path / "other"), final(trained)) == []
         assert "ckpt_path" not in (tmp_path / "other" / "config.yaml").read_text()
 

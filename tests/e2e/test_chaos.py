@@ -6,25 +6,30 @@ import pytest
 
 from tests.chaos.__main__ import chaos
 from tests.chaos.events import KINDS, draw
+from tests.chaos.report import picture, table
 from tests.chaos.run import Attempt, ChaosError
-from tests.chaos.verdict import check_samples, costs
+from tests.chaos.verdict import check_costs, check_samples, costs
 
-SEED = 2
-"""Its first events are of other kinds than those that tests/e2e/test_faults.py and test_resume.py are about."""
+SEED = 20
+"""A full disk and a damaged checkpoint; where ranks change, a signal in a save and a job killed while it starts."""
 
 EVENT = draw(1, 0, num_ranks=2, most_steps=9)
 PLAN = {step: [2 * step, 2 * step + 1] for step in range(6)}
 
 
-def attempt(*steps: int, is_last: bool = False, shift: int = 0, at: float = 0.0) -> Attempt:
+def attempt(*steps: int, is_last: bool = False, shift: int = 0, at: float = 0.0, code: int = -9) -> Attempt:
     trained = [(step, at + step, [sample + shift for sample in PLAN.get(step, [])]) for step in steps]
-    return Attempt(None if is_last else EVENT, 0 if is_last else -9, trained)
+    return Attempt(None if is_last else EVENT, 0 if is_last else code, trained)
 
 
 @pytest.mark.timeout(900)
 def test_struck_runs_end_as_if_nothing_had_happened(generated: Path, tmp_path: Path) -> None:
-    table = chaos(tmp_path, generated, seed=SEED, num_events=2, tell=print)
-    assert len(table.splitlines()) == 2 + 2  # two kinds of events
+    runs = chaos(tmp_path, generated, seed=SEED, num_events=2, tell=print)
+    rows = [line.split(" | ") for line in table(runs).splitlines()[2:]]
+    kinds = ["checkpoint damaged", "disk full", "job killed", "rank signalled", "all"]
+    assert [row[0].removeprefix("| ") for row in rows] == kinds
+    assert [int(row[4]) > 0 for row in rows] == [True, False, False, False, True]  # steps lost
+    assert [len(axes.lines) for axes in picture(runs).axes] == 2 * [2 * 3]  # a dot and a median; the start cost nothing
 
 
 def test_events_take_turns_and_are_the_same_for_the_same_seed() -> None:
@@ -54,3 +59,12 @@ def test_samples_as_planned_pass() -> None:
 def test_anything_else_does_not(attempts: list[Attempt]) -> None:
     with pytest.raises(ChaosError):
         check_samples(PLAN, attempts)
+
+
+def test_steps_may_be_lost_since_the_last_checkpoint_and_none_by_a_signal() -> None:
+    again = attempt(*range(2, 20), is_last=True)
+    check_costs([attempt(*range(12)), again])
+    check_costs([attempt(0, 1, code=75), again])
+    for attempts in ([attempt(*range(13)), again], [attempt(0, 1, 2, code=75), again]):
+        with pytest.raises(ChaosError, match="steps were lost"):
+            check_costs(attempts)

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from lightning_face import signals
 from lightning_face.__main__ import main
 from lightning_face.checkpoint.directory import describe
 from lightning_face.errors import PreemptedError, SupersededError
-from tests.e2e.conftest import TIMEOUT_S, log_of, started_fit
+from tests.e2e.conftest import TIMEOUT_S, command, environment, log_of, started_fit
 from tests.e2e.test_resume import losses
 
 BOUND_S = 90
@@ -88,6 +89,19 @@ def test_signal_before_anything_is_imported(tiny_config, tmp_path):
         assert process.wait(timeout=TIMEOUT_S) == PreemptedError.exit_code, log_of(run)
     assert log_of(run).count("stopped by SIGTERM before the first step, nothing is lost") == 1
     assert not (run / "checkpoints").exists()
+
+
+def test_other_commands_have_nothing_to_save(tmp_path):
+    """They end by the signal, from the first line on."""
+    with signals.held_back():
+        started = [
+            subprocess.Popen(command(name, "--run_dir", tmp_path), stderr=subprocess.PIPE, env=environment())
+            for name in ("validate", "test", "predict", "export", "doctor")
+        ]
+        for process in started:
+            process.terminate()
+    assert [process.communicate(timeout=TIMEOUT_S)[1] for process in started] == 5 * [b""]
+    assert [process.returncode for process in started] == 5 * [-signal.SIGTERM]
 
 
 def test_a_later_attempt_takes_over_and_tells_where_it_stands(tiny_config, tmp_path):

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from lightning_face import attempts
 from lightning_face.checkpoint import choice, directory
 from lightning_face.checkpoint.choice import check_intact, last_intact
 from lightning_face.checkpoint.directory import (
@@ -249,6 +250,18 @@ def test_partial_is_empty_and_former_ones_are_removed(folder: Path) -> None:
     for _ in range(2):
         make_partial(folder / name_of(20))
         assert names(folder) == [partial.name] and not names(partial)
+
+
+def test_two_attempts_never_write_into_one_folder(folder: Path) -> None:
+    """The former one does not know yet that it is."""
+    final = folder / name_of(10)
+    for number in (1, 2):
+        attempts.take_part(folder.parent, number)
+        make_partial(final)
+    attempts.take_part(folder.parent, 1)
+    with pytest.raises(FileNotFoundError):
+        (partial_of(final) / DENSE_FILE).write_bytes(b"former")
+    assert names(folder) == [f".partial-2-{final.name}"]
 
 
 def test_what_cannot_be_read_is_passed_over(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
