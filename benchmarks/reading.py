@@ -91,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _generate(folder: Path, num_images: int) -> Path:
     make_synthetic(
-        folder, identities=min(_IDENTITIES, num_images // 2), images=num_images, held_out=0, pairs=2, size=112,
+        folder, identities=min(_IDENTITIES, num_images // 2), images=num_images, known=0, held_out=0, pairs=2, size=112,
         quality=95, reuse=_PICTURES, seed=0, shard_samples=max(1, num_images // 5), workers=0,
     )  # fmt: skip
     unpack(folder / TRAIN_FOLDER, folder / "images")

@@ -84,9 +84,13 @@ def _add_synthetic(commands: Commands) -> None:
         commands, "synthetic", _make_synthetic, "make a training set and a verification set of generated faces",
         "data/synthetic --identities 300 --images 12000",
     )  # fmt: skip
-    add_path(parser, "out", "OUT", "folder to write; it will hold train and verify")
-    add_number(parser, "--identities", at_least(1), 300, "identities to train on")
+    add_path(parser, "out", "OUT", "folder to write; it will hold train, known and verify")
+    add_number(parser, "--identities", at_least(1), 300, "identities to train on, most of them with few images")
     add_number(parser, "--images", at_least(2), 12000, "images of them in all")
+    add_number(
+        parser, "--known", at_least(0), 0,
+        "further images of each of them, to see how well those with few are known; 0: none",
+    )  # fmt: skip
     add_number(
         parser, "--held-out", at_least(0), 60, "identities to verify with, ten images each; 0: no verification set"
     )

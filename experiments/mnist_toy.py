@@ -2,143 +2,105 @@
 
     python -m data_prep mnist IDX data/mnist
     python -m experiments.mnist_toy data/mnist runs/mnist_toy
+    python -m experiments.mnist_toy data/mnist runs/mnist_toy --dims 8 64
 
-Each weight is a run of `configs/mnist.yaml` in a folder of its own; all see the same pictures in the same order.
-Started again, the command goes on where it was stopped. It leaves `table-2d.md` and, for two dimensions, `scatter.png`:
-features of the test set.
+OUT/table-2d.md has test accuracy, and the mean distances within and between classes, against the weight;
+OUT/scatter.png the features of the test set in two dimensions, of the first seed. In the paper a run has 10,000 steps;
+here it is shorter, and the learning rate falls in proportion.
 
 Source: Wen et al., "A Discriminative Feature Learning Approach for Deep Face Recognition", ECCV 2016, figures 2 and 3.
 Shapes: N digits, C classes, D features.
 """
 
-import argparse
-import json
-import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
-from matplotlib.figure import Figure
-from numpy.typing import NDArray
+from torch import Tensor
 
-from lightning_face.__main__ import main as lightning_face
-from lightning_face.checkpoint.exported import load_backbone
-from lightning_face.data.augment import normalise
-from lightning_face.data.faces import BatchRequest, Faces
-from lightning_face.data.shards import Shards
+from experiments.arms import Arm, options_of_data
+from experiments.command import CONFIGS, carry_out, make_parser
+from experiments.comparison import Comparison
+from experiments.features import class_means, embedded
+from experiments.plots import scatter_figure
+from lightning_face.evaluation.figures import save
 
-CONFIG = Path(__file__).parents[1] / "configs" / "mnist.yaml"
 WEIGHTS = (0.0, 0.001, 0.01, 0.1, 1.0)
-STEPS = 500
-_BATCH = 500
+FIGURES = ("test/classifier_accuracy", "test/center_accuracy", "intra-class", "inter-class", "ratio")
 
 
-@dataclass(frozen=True)
-class Arm:
-    """A finished run.
-
-    Args:
-        weight: of center loss.
-        features_ND: of the test set.
-        labels_N: digits.
-        accuracies: of the test set, by what decides.
-    """
-
-    weight: float
-    features_ND: NDArray[np.float64]
-    labels_N: NDArray[np.int64]
-    accuracies: dict[str, float]
-
-    def row(self) -> str:
-        """A line of the table."""
-        intra, inter = distances(self.features_ND, self.labels_N)
-        by = [f"{self.accuracies[f'{table}_accuracy']:.4f}" for table in ("classifier", "center")]
-        return f"| {self.weight:g} | {' | '.join(by)} | {intra:.3f} | {inter:.3f} | {intra / inter:.3f} |"
+def distances(features_ND: Tensor, labels_N: Tensor) -> dict[str, float]:
+    """Mean distance of samples to the mean of their class, mean distance between the means of two classes, ratio."""
+    means_CD = class_means(features_ND, labels_N)
+    intra = float((features_ND - means_CD[labels_N]).norm(dim=1).mean())
+    inter = float(torch.pdist(means_CD).mean())
+    return {"intra-class": intra, "inter-class": inter, "ratio": intra / inter}
 
 
-def distances(features_ND: NDArray[np.float64], labels_N: NDArray[np.int64]) -> tuple[float, float]:
-    """Mean distance of samples to the mean of their class, and mean distance between the means of two classes."""
-    means_CD = np.stack([features_ND[labels_N == label].mean(axis=0) for label in np.unique(labels_N)])
-    classes_N = np.unique(labels_N, return_inverse=True)[1]
-    intra = np.linalg.norm(features_ND - means_CD[classes_N], axis=1).mean()
-    between_CC = np.linalg.norm(means_CD[:, None] - means_CD[None], axis=2)
-    num_classes = len(means_CD)
-    return float(intra), float(between_CC.sum() / (num_classes * (num_classes - 1)))
+def arms_of(options: Namespace, seed: int) -> Iterator[Arm]:
+    """All arms of a seed."""
+
+    def measured(arm: Arm) -> dict[str, float]:
+        return distances(*embedded(arm.network, options.data / "test"))
+
+    for dim in options.dims:
+        for weight in options.weights:
+            of_fit = {
+                "seed_everything": seed,
+                **options_of_data(options.data),
+                "model.objective.center.weight": weight,
+                "model.backbone.embedding_dim": dim,
+                "trainer.max_steps": options.steps,
+                "trainer.check_val_every_n_epoch": 1000,
+                "trainer.enable_progress_bar": False,
+                "checkpoint.every_n_steps": 100,
+            }
+            folder = options.out / name_of(dim, weight) / f"seed-{seed}"
+            yield Arm(folder, options.config, of_fit, {"distances": measured})
 
 
-def trained(data: Path, run: Path, weight: float, dim: int, steps: int) -> Arm:
-    """Train, test and embed one arm, or what is still missing of it."""
-    if not (run / "result.json").is_file():
-        options = {
-            "config": CONFIG,
-            "run_dir": run,
-            "data.train": data / "train",
-            "data.identification": f"{{test: {data}/test}}",
-            "model.objective.center.weight": weight,
-            "model.backbone.embedding_dim": dim,
-            "trainer.max_steps": steps,
-            "trainer.check_val_every_n_epoch": 1000,
-            "checkpoint.every_n_steps": 100,
-        }
-        _call("fit", *(text for name, value in options.items() for text in (f"--{name}", str(value))))
-        _call("test", "--run_dir", str(run))
-    network = run / "network.safetensors"
-    _call("export", str(run), str(network))
-    accuracies = json.loads((run / "result.json").read_text())["identification"]["test"]
-    return Arm(weight, *embedded(network, data / "test"), accuracies)
+def name_of(dim: int, weight: float) -> str:
+    """Name of an arm."""
+    return f"{dim}d_weight_{weight:g}"
 
 
-@torch.no_grad()
-def embedded(network: Path, test: Path) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Features (N, D) of a set as the network gives them, and labels (N,)."""
-    backbone = load_backbone(network)
-    faces = Faces(Shards(test), seed=0, channels=1, replace_damaged=False)
-    batches = [
-        faces[BatchRequest(0, 0, np.arange(start, min(start + _BATCH, len(faces))))]
-        for start in range(0, len(faces), _BATCH)
-    ]
-    features = [backbone(normalise(batch.images_BHWC, backbone.image_size)) for batch in batches]
-    return torch.cat(features).double().numpy(), torch.cat([batch.labels_B for batch in batches]).numpy()
+def report(options: Namespace, out: Path) -> None:
+    """Write the table of each number of dimensions, and the plot."""
+    for dim in options.dims:
+        names = [name_of(dim, weight) for weight in options.weights]
+        comparison = Comparison.read(out, {name: names[0] if name != names[0] else None for name in names})
+        (out / f"table-{dim}d.md").write_text(f"# Center loss in {dim} dimensions\n\n{comparison.table(FIGURES)}")
+        seeds = [seed for figures in comparison.figures.values() for seed in figures]
+        if dim == 2 and seeds:
+            _draw(options, out, comparison, min(seeds))
 
 
-def scatter(arms: Sequence[Arm]) -> Figure:
-    """The features of all arms, two dimensions each, a colour for each digit."""
-    figure = Figure(figsize=(4 * len(arms), 4), layout="constrained")
-    for axes, arm in zip(figure.subplots(1, len(arms), squeeze=False)[0], arms, strict=True):
-        axes.scatter(*arm.features_ND.T, c=arm.labels_N, cmap="tab10", s=2, linewidths=0)
-        axes.set_title(f"center loss x {arm.weight:g}, accuracy {arm.accuracies['classifier_accuracy']:.3f}")
-    return figure
-
-
-def _call(*arguments: str) -> None:
-    code = lightning_face(list(arguments))
-    if code:
-        sys.exit(code)
+def _draw(options: Namespace, out: Path, comparison: Comparison, seed: int) -> None:
+    features = {}
+    for weight in options.weights:
+        name = name_of(2, weight)
+        if seed in comparison.figures[name]:
+            accuracy = comparison.figures[name][seed][FIGURES[0]]
+            network = out / name / f"seed-{seed}" / "network.safetensors"
+            features_N2, labels_N = embedded(network, options.data / "test")
+            title = f"center loss x {weight:g}, accuracy {accuracy:.3f}"
+            features[title] = features_N2.numpy(), labels_N.numpy()
+    save(scatter_figure(features), out / "scatter.png")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train all arms and write the table and the plot."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("data", type=Path, help="folder that `python -m data_prep mnist` wrote")
-    parser.add_argument("out", type=Path, help="folder of the runs")
+    """Train all arms and write the tables and the plot."""
+    parser = make_parser(__doc__, CONFIGS / "mnist.yaml", "folder that `python -m data_prep mnist` wrote")
+    parser.set_defaults(seeds=[1])
     parser.add_argument(
-        "--weights", type=float, nargs="+", default=WEIGHTS, help="of center loss (default: %(default)s)"
+        "--weights", type=float, nargs="+", default=WEIGHTS, help="of center loss; the first is the reference"
     )
-    parser.add_argument("--dim", type=int, default=2, help="of the features (default: %(default)s)")
-    parser.add_argument(
-        "--steps", type=int, default=STEPS, help="of each run (default: %(default)s; 10000 in the paper)"
-    )
+    parser.add_argument("--dims", type=int, nargs="+", default=[2], help="of the features (default: 2)")
+    parser.add_argument("--steps", type=int, default=400, help="of each run (default: %(default)s)")
     options = parser.parse_args(arguments)
-    arms = [
-        trained(options.data, options.out / f"{options.dim}d-{weight:g}", weight, options.dim, options.steps)
-        for weight in options.weights
-    ]
-    head = "| weight | classifier | nearest center | intra-class | inter-class | ratio |\n|---|---|---|---|---|---|\n"
-    (options.out / f"table-{options.dim}d.md").write_text(head + "\n".join(arm.row() for arm in arms) + "\n")
-    if options.dim == 2:
-        scatter(arms).savefig(options.out / "scatter.png", dpi=120)
+    carry_out(partial(arms_of, options), options, partial(report, options))
 
 
 if __name__ == "__main__":

@@ -211,7 +211,8 @@ class FaceCLI(LightningCLI):
         config = self.config[str(self.subcommand)].clone()
         # They say where this attempt began: the next one must not go back there.
         config.ckpt_path = config.weights_only = None
-        text = self._parser(self.subcommand).dump(config, skip_check=True)
+        # Without its nulls, a term that is switched off would be back by default when the file is read.
+        text = self._parser(self.subcommand).dump(config, skip_check=True, skip_none=False)
         write_atomically(self.trainer.run_dir / CONFIG_FILE, text.encode())
 
     def callback(self, kind: type[Callback]) -> Any:

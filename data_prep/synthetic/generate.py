@@ -1,4 +1,4 @@
-"""`synthetic`: a training set of generated faces and a verification set of generated identities held out of it."""
+"""`synthetic`: a training set of generated faces, and sets of other identities and of other images to test it by."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,19 +13,21 @@ from lightning_face.errors import ConfigError
 
 TRAIN_FOLDER = "train"
 VERIFY_FOLDER = "verify"
+KNOWN_FOLDER = "known"
 IMAGES_OF_HELD_OUT = 10
 
 
 def make_synthetic(
-    out: Path, *, identities: int, images: int, held_out: int, pairs: int, size: int, quality: int, reuse: int | None,
-    seed: int, shard_samples: int, workers: int,
+    out: Path, *, identities: int, images: int, known: int, held_out: int, pairs: int, size: int, quality: int,
+    reuse: int | None, seed: int, shard_samples: int, workers: int,
 ) -> None:  # fmt: skip
-    """Write the datasets `out/train` and, unless no identity is held out, `out/verify`.
+    """Write the datasets `out/train` and, unless there is nothing for them, `out/known` and `out/verify`.
 
     Args:
-        out: folder of the two.
+        out: folder of the three.
         identities: to train on.
-        images: of them, in all.
+        images: of them to train on, in all.
+        known: further images of each of them, equally many whatever the training set has of one.
         held_out: identities of the verification set, with about ten images each.
         pairs: of the verification set, half of them of one identity.
         size: of the images, pixels.
@@ -52,6 +54,11 @@ def make_synthetic(
     items = pictures.plan(identities, images, seed=seed)
     of_train = {**options, "images": images}
     write_dataset(out / TRAIN_FOLDER, pictures.Pictures(renderer, items), recipe, job, options=of_train)
+    if known:
+        write_dataset(
+            out / KNOWN_FOLDER, pictures.Pictures(renderer, pictures.further(items, known)),
+            replace(recipe, shuffle=False), job, options={**of_train, "known": known},
+        )  # fmt: skip
     if not held_out:
         return
     items = pictures.plan(held_out, held_out * IMAGES_OF_HELD_OUT, seed=seed, first_identity=identities)

@@ -1,5 +1,6 @@
 """Datasets of generated faces: who has how many images, how each becomes a JPEG, and pairs to verify them by."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -93,6 +94,12 @@ def plan(
         for identity, count in enumerate(counts.tolist(), first_identity)
         for image in range(count)
     ]
+
+
+def further(items: Sequence[Item], num_images: int) -> list[Item]:
+    """Images of the same identities that are not among `items`, equally many of each, sorted by identity."""
+    counts = Counter(item.identity for item in items)
+    return [Item(identity, count + image) for identity, count in sorted(counts.items()) for image in range(num_images)]
 
 
 def balanced_pairs(items: Sequence[Item], num_pairs: int, *, seed: int) -> list[Pair]:

@@ -9,7 +9,8 @@ import pytest
 from safetensors.torch import load_file
 
 from data_prep.sources.mnist import make_mnist
-from experiments.mnist_toy import embedded, main
+from experiments.features import embedded
+from experiments.mnist_toy import main
 from tests.e2e.test_commands import call
 from tests.unit.data_prep.sources.test_mnist import idx
 
@@ -41,7 +42,7 @@ def test_accuracy_on_known_classes_is_that_of_loops(digits, tmp_path):
     call("test", "--run_dir", run)
     exported = tmp_path / "digits.safetensors"
     call("export", run, exported, "--classifier", "--centers")
-    features, labels = embedded(exported, digits / "test")
+    features, labels = (tensor.numpy() for tensor in embedded(exported, digits / "test"))
     tables = {name: tensor.double().numpy() for name, tensor in load_file(exported).items() if name != "identities"}
     nearest = [np.linalg.norm(tables["centers"] - feature, axis=1).argmin() for feature in features]
     largest = [(tables["classifier"] @ feature).argmax() for feature in features]
@@ -54,12 +55,17 @@ def test_accuracy_on_known_classes_is_that_of_loops(digits, tmp_path):
 @pytest.mark.filterwarnings("ignore:The number of training batches")  # one, of so few pictures
 def test_the_toy_is_swept_and_goes_on(digits, tmp_path):
     out = tmp_path / "toy"
-    main([str(digits), str(out), "--steps", "2", "--weights", "0.1"])
-    (*_, row) = (out / "table-2d.md").read_text().splitlines()
-    first = (out / "2d-0.1" / "result.json").stat()
+    short = (str(digits), str(out), "--steps", "2")
+    main([*short, "--weights", "0.1"])
+    main([*short, "--weights", "0", "0.1", "--report"])
+    *_, other, row = (out / "table-2d.md").read_text().splitlines()
+    first = (out / "2d_weight_0.1" / "seed-1" / "result.json").stat()
+    assert "missing" in other and "missing" not in row
 
-    main([str(digits), str(out), "--steps", "2", "--weights", "0", "0.1"])
+    main([*short, "--weights", "0", "0.1"])
     *_, other, again = (out / "table-2d.md").read_text().splitlines()
-    assert again == row and row.startswith("| 0.1 |") and other.startswith("| 0 |")
-    assert (out / "2d-0.1" / "result.json").stat() == first
+    assert other.startswith("| 2d_weight_0 |  | 1 |") and "missing" not in other
+    # Of the same figures; only now is there an arm to compare it with.
+    assert again.split("|")[4] == row.split("|")[4] and row.split("|")[5].strip() == "" != again.split("|")[5].strip()
+    assert (out / "2d_weight_0.1" / "seed-1" / "result.json").stat() == first
     assert (out / "scatter.png").read_bytes().startswith(b"\x89PNG")

@@ -1,5 +1,6 @@
 """`synthetic`: generated faces become a training set and a verification set of other identities."""
 
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,6 +30,24 @@ def test_train_and_verify(tmp_path: Path, run: Callable) -> None:
     assert ((labels[rows[:, 0]] == labels[rows[:, 1]]) == rows[:, 2]).all()
     for folder in (train, verify):
         assert run("check", folder, "--workers", 0).code == 0
+
+
+def test_known_people_have_equally_many_further_images(tmp_path: Path, run: Callable) -> None:
+    out = run("synthetic", tmp_path / "out", *SMALL, "--workers", 0, "--held-out", 0, "--known", 2).out
+    assert "known: 6 images of 3 identities" in out
+    train, known = tmp_path / "out" / "train", tmp_path / "out" / "known"
+    assert identities(known) == identities(train)
+    assert np.fromfile(known / "index.bin", INDEX_DTYPE)["label"].tolist() == [0, 0, 1, 1, 2, 2]
+    pictures = [{member for name, member in tar_members(folder) if name.endswith(".jpg")} for folder in (train, known)]
+    assert len(pictures[0]) == 8 and len(pictures[1]) == 6 and not pictures[0] & pictures[1]
+
+
+def tar_members(folder: Path) -> list[tuple[str, bytes]]:
+    members = []
+    for shard in folder.glob("*.tar"):
+        with tarfile.open(shard) as tar:
+            members += [(member.name, tar.extractfile(member).read()) for member in tar if member.isfile()]
+    return members
 
 
 def test_bytes_do_not_depend_on_workers(tmp_path: Path, run: Callable, contents: Contents) -> None:

@@ -1,0 +1,105 @@
+"""The five schemes of the MML paper, and the control that its gain must be measured against.
+
+    python -m experiments.schemes data/lfw runs/schemes_lfw
+    python -m experiments.schemes data/generated runs/schemes_generated --config configs/experiments/generated.yaml
+
+Softmax, + center, + marginal, + range; and, begun with the finished center model, + MML by the rule of
+`experiments.margin_rule`, + MML with the paper's constants, and the control: as many further steps with weight 0. MML's
+effect is its difference from the control, not from the center model, which was trained for less long. OUT/table.md has
+means over seeds and paired differences, OUT/differences.png draws them.
+
+Source: Wei et al., "Minimum Margin Loss for Deep Face Recognition", arXiv 1805.06741.
+"""
+
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from experiments.arms import Arm
+from experiments.command import CONFIGS, carry_out, make_parser
+from experiments.comparison import Comparison
+from experiments.face_arms import FaceArms, mml
+from experiments.margin_rule import PAPER
+from experiments.plots import differences_figure
+from lightning_face.evaluation.figures import save
+
+SCHEMES: Mapping[str, dict[str, Any]] = {
+    "softmax": {"model.objective.center": None},
+    "center": {},
+    "marginal": {"model.objective.center": None, "model.objective.marginal": {"weight": 1.0}},
+    # Margin and weights of public code presume raw features with squared distances of 20,000; of these, whose centers
+    # are some tens of units apart, the margin is the squared distance of typical centers.
+    "range": {
+        "model.objective.center": None,
+        "model.objective.range": {"intra_weight": 1e-4, "inter_weight": 1e-3, "margin": 200.0},
+    },
+}
+"""What begins anew, by name: options over those of the config, which has softmax and center loss."""
+
+REFERENCES: Mapping[str, str | None] = {
+    "softmax": None,
+    "center": "softmax",
+    "marginal": "softmax",
+    "range": "softmax",
+    "control": "center",
+    "mml": "control",
+    "mml_paper": "control",
+}
+"""All arms, and what each is compared with."""
+
+VERIFICATION = ("/accuracy", "/auc", "/tar@far=1e-1", "/tar@far=1e-2")
+FREQUENCY = [
+    (figure, [f"known {bucket}/{figure}" for bucket in ("all", "head", "middle", "tail")])
+    for figure in ("identification", "auc", "tar", "far")
+]
+
+
+def arms_of(faces: FaceArms, seed: int) -> Iterator[Arm]:
+    """All arms of a seed; those that begin with the center model come once it is finished."""
+    begun = {name: faces.anew(name, seed, options) for name, options in SCHEMES.items()}
+    yield from begun.values()
+    center = begun["center"]
+    yield faces.after(center, "control", seed, {})
+    yield faces.after(center, "mml", seed, mml(*faces.rule(center)))
+    yield faces.after(center, "mml_paper", seed, mml(PAPER.margin, PAPER.weight))
+
+
+def report(out: Path) -> None:
+    """Write `table.md` and `differences.png`."""
+    comparison = Comparison.read(out, REFERENCES)
+    verification = [name for name in comparison.names(*VERIFICATION) if not name.startswith("known ")]
+    parts = ["# Schemes: verification\n", comparison.table(verification)]
+    for figure, names in FREQUENCY:
+        if comparison.names(names[0]):
+            parts += [f"# By class frequency: {figure}\n", comparison.table(names)]
+    (out / "table.md").write_text("\n".join(parts))
+    save(differences_figure(comparison, verification), out / "differences.png")
+
+
+def add_lengths(parser: argparse.ArgumentParser) -> None:
+    """Options for the length of the arms."""
+    parser.add_argument("--epochs", type=int, default=24, help="of arms that begin anew (default: %(default)s)")
+    parser.add_argument(
+        "--further-epochs", type=int, default=8, help="of arms that begin with the center model (default: %(default)s)"
+    )
+
+
+def faces_of(options: argparse.Namespace) -> FaceArms:
+    """The arms' maker, from parsed options."""
+    return FaceArms(options.data, options.out, options.config, options.epochs, options.further_epochs)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Finish all arms and write the report."""
+    parser = make_parser(
+        __doc__, CONFIGS / "experiments" / "lfw.yaml", "folder with train, and sets with pairs; known, if there is one"
+    )
+    add_lengths(parser)
+    options = parser.parse_args(arguments)
+    carry_out(partial(arms_of, faces_of(options)), options, report)
+
+
+if __name__ == "__main__":
+    main()

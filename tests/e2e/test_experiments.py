@@ -1,0 +1,163 @@
+"""The experiments on generated faces, shortened: arms are finished once, go on, and are compared."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from jsonargparse import ArgumentParser
+
+from data_prep.synthetic.generate import make_synthetic
+from experiments import all_losses, margin_bias, schemes, sweeps
+from experiments.arms import Arm
+from experiments.command import CONFIGS
+from experiments.face_arms import FaceArms
+from experiments.margin_rule import CenterModel
+from lightning_face.errors import ConfigError
+from lightning_face.objectives.objective import ObjectiveConfig
+
+FINISHED = ("softmax", "center", "control", "mml")
+SHORT = ("--epochs", "2", "--further-epochs", "1", "--seeds", "1")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Networks this small take longer on two."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("experiments") / "data"
+    make_synthetic(
+        out, identities=30, images=200, known=2, held_out=20, pairs=40, size=32, quality=90, reuse=None, seed=0,
+        shard_samples=100, workers=0,
+    )  # fmt: skip
+    return out
+
+
+@pytest.fixture(scope="module")
+def config(data: Path) -> Path:
+    """That of generated faces, smaller."""
+    text = (CONFIGS / "experiments" / "generated.yaml").read_text()
+    for former, now in (
+        ("image_size: 64", "image_size: 32"),
+        ("global_batch_size: 128", "global_batch_size: 40"),
+        ("test_byobnet, embedding_dim: 128", "test_byobnet, embedding_dim: 16"),
+        ("warmup_steps: 50", "warmup_steps: 1"),
+        ("log_every_n_steps: 10", "log_every_n_steps: 1"),
+    ):
+        assert former in text
+        text = text.replace(former, now)
+    path = data.parent / "config.yaml"
+    path.write_text(text)
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(data: Path, config: Path) -> Path:
+    """The folder of `schemes`, of one seed."""
+    out = data.parent / "schemes"
+    schemes.main([str(data), str(out), "--config", str(config), *SHORT, "--only", *FINISHED])
+    return out
+
+
+def test_schemes_are_compared(finished: Path) -> None:
+    table = (finished / "table.md").read_text()
+    for arm, reference in schemes.REFERENCES.items():
+        assert f"| {arm} | {reference or ''} | {int(arm in FINISHED)} |" in table
+        assert (f"| {arm} | {reference} | 0 | missing |" in table) == (arm not in FINISHED)
+    assert "verify/accuracy" in table and "known tail/identification" in table
+    assert (finished / "differences.png").read_bytes().startswith(b"\x89PNG")
+    log = (finished / "control" / "seed-1" / "metrics.csv").read_text()
+    assert "train/mml" not in log.partition("\n")[0]
+    (model,) = (finished / "center" / "seed-1").glob("network.safetensors")
+    arm = json.loads((finished / "mml" / "seed-1" / "arm.json").read_text())["options"]
+    assert arm["model.init_from"] == str(model)
+
+
+def test_the_mml_arm_has_the_share_that_the_rule_promises(finished: Path, data: Path) -> None:
+    """The rule's margin and weight, as they are kept, are those of the center model as it lies there."""
+    center = finished / "center" / "seed-1"
+    given = json.loads((finished / "mml" / "seed-1" / "arm.json").read_text())["options"]["model.objective.mml"]
+    model = CenterModel.of(Arm(center, center, {}), data / "train")
+    assert model.share(given["margin"], given["weight"]) == pytest.approx(0.05)
+
+
+def test_finished_arms_are_not_trained_again(
+    finished: Path, data: Path, config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is missing is done: a plot, an export, a test; the training of none."""
+    folder = finished / "mml" / "seed-1"
+    before = {path: path.stat() for path in folder.rglob("*.csv")}
+    weights = (folder / "network.safetensors").read_bytes()
+    (folder / "network.safetensors").unlink()
+    (folder / "result.json").unlink()  # killed while it was tested
+    (finished / "table.md").unlink()
+    schemes.main([str(data), str(finished), "--config", str(config), *SHORT, "--only", *FINISHED])
+    assert (folder / "network.safetensors").read_bytes() == weights and (folder / "result.json").is_file()
+    assert {path: path.stat().st_size for path in before} == {path: stat.st_size for path, stat in before.items()}
+    assert f"{finished / 'center' / 'seed-1'} is finished" in capsys.readouterr().out
+    assert (finished / "table.md").is_file()
+
+
+def test_an_arm_of_other_options_is_refused(finished: Path, data: Path, config: Path) -> None:
+    with pytest.raises(SystemExit, match=r"begun with other options: trainer.max_epochs: 2 -> 3"):
+        schemes.main([str(data), str(finished), "--config", str(config), "--epochs", "3", "--seeds", "1"])
+
+
+def test_margin_bias_takes_the_finished_arms(finished: Path, data: Path, config: Path) -> None:
+    margin_bias.main([str(data), str(finished), "--config", str(config), *SHORT])
+    table = (finished / "margin_bias.md").read_text()
+    assert "| mml_vs_all | mml | 1 |" in table and "missing" not in table
+    for plot in ("nearest_centers", "frequency"):
+        assert (finished / f"{plot}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_margin_bias_wants_the_center_models(data: Path, config: Path, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="finish arm center first"):
+        margin_bias.main([str(data), str(tmp_path / "out"), "--config", str(config), *SHORT])
+
+
+def test_reports_show_what_is_missing(finished: Path, data: Path) -> None:
+    """Sweeps that have not begun; another experiment's folder is not touched."""
+    out = finished.parent / "sweeps"
+    out.mkdir()
+    sweeps.main([str(data), str(out), "--report"])
+    table = (out / "table.md").read_text()
+    assert all(f"| {arm} |" in table for arm in sweeps.references())
+    assert (out / "sweeps.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_every_loss_has_valid_options(data: Path, tmp_path: Path) -> None:
+    faces = FaceArms(data, tmp_path, CONFIGS / "experiments" / "lfw.yaml", 1, 0)
+    arms = {arm.folder.parent.name: arm for arm in all_losses.arms_of(faces, seed=1)}
+    assert set(arms) == set(all_losses.REFERENCES)
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(ObjectiveConfig, "model.objective")
+    configs = []
+    for arm in arms.values():
+        given = [
+            f"--{name}={json.dumps(value)}" for name, value in arm.options.items() if name.startswith("model.objective")
+        ]
+        configs.append(parser.instantiate_classes(parser.parse_args(given)).model.objective)
+    heads = {type(config.softmax.head).__name__ for config in configs if config.softmax is not None}
+    assert len(heads) == 11  # all, and none
+    minings = {config.triplet.mining for config in configs if config.triplet is not None}
+    assert minings == {"offline", "semi_hard", "hardest_negative", "batch_hard", "batch_all"}
+    terms = {name for config in configs for name in config.terms}
+    assert terms == {"softmax", "center", "mml", "contrastive", "triplet", "marginal", "range"}
+
+
+def test_two_options_of_one_arm(tmp_path: Path, config: Path) -> None:
+    """A comment in the config decides nothing."""
+    arm = Arm(tmp_path / "arm", config, {"seed_everything": 1})
+    arm._begin()
+    commented = tmp_path / "commented.yaml"
+    commented.write_text(f"# A remark.\n{config.read_text()}")
+    Arm(arm.folder, commented, arm.options)._begin()
+    with pytest.raises(ConfigError, match="seed_everything: 1 -> 2"):
+        Arm(arm.folder, config, {"seed_everything": 2})._begin()
