@@ -29,7 +29,7 @@ from lightning_face.checkpoint.exported import Exported
 from lightning_face.data.batch_checks import check_batch, check_decoding, check_pairs, check_triplets
 from lightning_face.data.datamodule import FaceDataModule
 from lightning_face.data.position import Position
-from lightning_face.engines.choice import check_engine_can_load
+from lightning_face.engines.choice import check_engine_can_average, check_engine_can_load
 from lightning_face.errors import CheckpointError, ConfigError
 from lightning_face.files import write_atomically
 from lightning_face.loggers import WandbConfig, make_loggers
@@ -105,6 +105,8 @@ class FaceCLI(LightningCLI):
         check_pairs(data.order, data.faces, accumulation, objective.pair_losses)
         self._check_evaluations()
         self.callback(NonFinite).check(self.trainer)
+        if self.model.averaged is not None:
+            check_engine_can_average(self.trainer.engine)
         self.trainer.saved_options = kept_options(self._options())
 
     def note_beginning(self) -> None:

@@ -1,6 +1,7 @@
 """The LightningModule: images -> backbone -> features -> objective, and the order in which everything steps."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,7 @@ from lightning_face.checkpoint.transfer import Transfer
 from lightning_face.data.faces import FaceBatch
 from lightning_face.distributed.agreement import check_same_on_all_ranks, gather_objects, on_every_rank
 from lightning_face.distributed.batchnorm import average_batchnorm_statistics
-from lightning_face.engines.choice import held_gradients
+from lightning_face.engines.choice import held_gradients, held_weights
 from lightning_face.engines.fully_sharded import FullyShardedStrategy
 from lightning_face.engines.zero import ZeroStrategy
 from lightning_face.errors import ConfigError, NonFiniteLossError
@@ -30,6 +31,7 @@ from lightning_face.hashing import seed_of
 from lightning_face.models import build_backbone
 from lightning_face.objectives.config import ObjectiveConfig
 from lightning_face.objectives.objective import Objective
+from lightning_face.optim.averaging import check_decay, move_average
 from lightning_face.optim.schedules import Schedule
 from lightning_face.tables.block import own_classes
 from lightning_face.trainer import FaceTrainer
@@ -74,6 +76,8 @@ class FaceModule(LightningModule):
         init_from: file that `python -m lightning_face export` wrote, to begin with its network and with the rows of
             those identities, found by name, that it has class tables for; a run that goes on does not read it again.
         channels: of the input; taken from the data.
+        average_decay: how much of an exponential moving average of the network's numbers stays at each step, e.g.
+            0.999; whatever is evaluated or exported is the average. null keeps none. Class tables are not averaged.
     """
 
     trainer: FaceTrainer
@@ -89,8 +93,10 @@ class FaceModule(LightningModule):
         seed: int = 0,
         init_from: str | None = None,
         channels: int = 3,
+        average_decay: float | None = None,
     ) -> None:
         super().__init__()
+        check_decay(average_decay)
         self.num_classes = num_classes
         self.seed = seed
         self.init_from = init_from
@@ -103,6 +109,9 @@ class FaceModule(LightningModule):
         self.backbone = build_backbone(image_size=image_size, in_channels=channels, **fields)
         if channels_last:
             self.backbone.to(memory_format=torch.channels_last)
+        self.average_decay = average_decay
+        self.averaged = deepcopy(self.backbone).requires_grad_(False) if average_decay is not None else None
+        """A second network, which moves to where the first one is; saved, loaded and shared out like that one."""
         self.objective: Objective
         self.num_replaced = 0
         self.when_not_finite: Callable[[str], None] = self.stop
@@ -160,6 +169,8 @@ class FaceModule(LightningModule):
         """Let the engine share the backbone out."""
         if isinstance(self.trainer.strategy, FullyShardedStrategy | ZeroStrategy):
             self.trainer.strategy.prepare(self.backbone)
+            if self.averaged is not None:
+                self.trainer.strategy.prepare(self.averaged)
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Features (B, D) of normalised images."""
@@ -206,8 +217,14 @@ class FaceModule(LightningModule):
         if not self._is_left_out:
             self.objective.step(learning_rate)
             average_batchnorm_statistics(self.backbone)
+            self._move_average()
         self.log("train/learning_rate", learning_rate)
         self.trainer.datamodule.mark_trained(epoch, batch_idx // self.trainer.accumulate_grad_batches)
+
+    def _move_average(self) -> None:
+        if self.averaged is not None and self.average_decay is not None:
+            newest = held_weights(self.backbone)
+            move_average(held_weights(self.averaged), newest, self.average_decay, self.trainer.global_step)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Count steps for the loggers: Lightning counts one more if it resumes where a validation may be due."""
@@ -221,7 +238,8 @@ class FaceModule(LightningModule):
     def validation_step(self, inputs: tuple[FaceBatch, Tensor], batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Features of images and of their mirror images, (B, 2, D) float32."""
         _, images = inputs
-        return torch.stack([self(images), self(images.flip(3))], dim=1).float()
+        network = self if self.averaged is None else self.averaged
+        return torch.stack([network(images), network(images.flip(3))], dim=1).float()
 
     test_step = validation_step
     predict_step = validation_step

@@ -10,8 +10,8 @@ from lightning_face.errors import CheckpointError, ConfigError
 
 CONFIG_FILE = "config.yaml"
 
-NETWORK_OPTIONS = ("model.backbone", "data.image_size", "data.channels")
-"""Beginnings of the options that say which network it is."""
+NETWORK_OPTIONS = ("model.backbone", "model.average_decay", "data.image_size", "data.channels")
+"""Beginnings of the options that say which network it is, and whether its average is beside it."""
 
 KEPT_OPTIONS = (
     "model",

@@ -22,8 +22,8 @@ VERSION = 1
 CENTERS, MOVED_AT, CLASSIFIER = "centers", "centers.moved_at", "classifier"
 """Tensors of the class tables that may be exported, by the names that checkpoints have for them too."""
 
-BACKBONE = "backbone."
-"""Beginning of the names of the network's tensors."""
+BACKBONE, AVERAGED = "backbone.", "averaged."
+"""Beginnings of the names of the tensors of a network, and in checkpoints of its average, where one is kept."""
 
 _IDENTITIES = "identities"
 _ROWS_AT_ONCE = 2**16

@@ -112,7 +112,7 @@ class DoctorCLI(FaceCLI):
         data, model, run_dir = self.datamodule, self.model, self.trainer.run_dir
         device, backbone = self.trainer.strategy.root_device, model.backbone
         plans = table_plans(model.objective_config, data.num_classes, backbone.embedding_dim)
-        size = checkpoint_bytes(backbone, model.make_optimizer, plans, data.num_classes)
+        size = checkpoint_bytes(model, model.make_optimizer, plans, data.num_classes)
         gradient = sum(parameter.nbytes for parameter in backbone.parameters())
         sets = {
             "training data": data.faces,

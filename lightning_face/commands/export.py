@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lightning_face.checkpoint.choice import best_intact, check_intact
 from lightning_face.checkpoint.directory import DESCRIPTION_FILE, Description, describe
-from lightning_face.checkpoint.exported import BACKBONE, CENTERS, CLASSIFIER, MOVED_AT, Origin, write_exported
+from lightning_face.checkpoint.exported import AVERAGED, BACKBONE, CENTERS, CLASSIFIER, MOVED_AT, Origin, write_exported
 from lightning_face.checkpoint.tables import load_tables
 from lightning_face.data.manifest import IDENTITIES_FILE, names_in
 from lightning_face.engines.choice import whole_weights
@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> None:
 
 
 def export(source: Path, out: Path, tables: tuple[str, ...]) -> None:
-    """Write a checkpoint's network, and some of its class tables, to one file.
+    """Write a checkpoint's network, or its average where one is kept, and some of its class tables, to one file.
 
     Args:
         source: a run's folder, of which the best checkpoint is taken, or a checkpoint.
@@ -46,8 +46,7 @@ def export(source: Path, out: Path, tables: tuple[str, ...]) -> None:
     description = describe(checkpoint)
     if missing := [name for name in tables if name not in description.tables]:
         raise ConfigError(f"{checkpoint} has no {missing[0]}: it was trained without; leave --{missing[0]} out")
-    weights = whole_weights(checkpoint, description)
-    tensors = {name: tensor for name, tensor in weights.items() if name.startswith(BACKBONE)}
+    tensors = network_of(whole_weights(checkpoint, description))
     identities = (checkpoint / IDENTITIES_FILE).read_text(encoding="utf-8")
     origin = _origin(checkpoint, description, identities)
     try:
@@ -94,6 +93,14 @@ def _origin(checkpoint: Path, description: Description, identities: str) -> Orig
             " `python -m lightning_face fit`; choose one that was"
         ) from error
     return Origin(backbone, len(names_in(identities)), description.position["manifest_hash"], description.step)
+
+
+def network_of(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What an evaluation of the checkpoint embeds with, by the network's own names."""
+    whose = AVERAGED if any(name.startswith(AVERAGED) for name in weights) else BACKBONE
+    return {
+        f"{BACKBONE}{name.removeprefix(whose)}": tensor for name, tensor in weights.items() if name.startswith(whose)
+    }
 
 
 def _whole_tables(checkpoint: Path, description: Description, names: tuple[str, ...]) -> dict[str, Tensor]:

@@ -28,13 +28,13 @@ def check_tables(plans: Sequence[TablePlan], num_classes: int, device: torch.dev
 
 
 def checkpoint_bytes(
-    backbone: nn.Module, make_optimizer: Callable[[Any], Optimizer], plans: Sequence[TablePlan], num_classes: int
+    module: nn.Module, make_optimizer: Callable[[Any], Optimizer], plans: Sequence[TablePlan], num_classes: int
 ) -> int:
     """Bytes of a checkpoint, but for a few thousand: weights, optimizers and tables."""
-    weights = sum(tensor.nbytes for tensor in backbone.parameters())
-    buffers = sum(tensor.nbytes for tensor in backbone.buffers())
+    dense = sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))
+    trained = sum(tensor.nbytes for tensor in module.parameters() if tensor.requires_grad)
     tables = sum(plan.bytes_per_class for plan in plans if plan.is_saved) * num_classes
-    return round(weights * (1 + _state_per_weight(make_optimizer))) + buffers + tables
+    return dense + round(trained * _state_per_weight(make_optimizer)) + tables
 
 
 def _state_per_weight(make_optimizer: Callable[[Any], Optimizer]) -> float:

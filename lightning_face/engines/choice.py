@@ -72,6 +72,18 @@ def check_engine_serves(engine: str, options: dict[str, Any]) -> None:
         )
 
 
+def check_engine_can_average(engine: str) -> None:
+    """DeepSpeed wraps the module as a whole and would take a second network for one to be trained.
+
+    Raises:
+        ConfigError: the engine is DeepSpeed.
+    """
+    if engine.startswith("deepspeed"):
+        raise ConfigError(
+            f"model.average_decay does not work with {engine}; leave it out, or set trainer.strategy to ddp or fsdp2"
+        )
+
+
 def check_engine_can_load(checkpoint: Path, description: Description, engine: str, num_ranks: int) -> None:
     """DDP and FSDP2 load each other's checkpoints on any number of ranks; DeepSpeed only what it saved itself.
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lightning_face.checkpoint.directory import checkpoints_of, describe, name_of
+from lightning_face.commands.export import network_of
 from lightning_face.data.augment import augment, normalise
 from lightning_face.data.faces import BatchRequest
 from lightning_face.engines.choice import whole_weights
@@ -25,6 +26,7 @@ from lightning_face.optim.row_config import RowOptimizerConfig
 from lightning_face.tables.placement import Placement
 from tests.engine_runs import (
     ACCUMULATION,
+    AVERAGE_DECAY,
     CLIP_NORM,
     GLOBAL_BATCH,
     LEARNING_RATE,
@@ -93,7 +95,8 @@ def plain_loop(dataset: Path, without_step: int | None = None) -> dict[str, Any]
     others = [parameter for parameter in backbone.parameters() if parameter.ndim <= 1]
     groups = [{"params": weights, "weight_decay": 5e-4}, {"params": others}]
     optimizer = torch.optim.SGD(groups, lr=LEARNING_RATE, momentum=0.9)
-    losses = []
+    losses: list[float] = []
+    averaged: dict[str, Tensor] = {}
     for step in range(NUM_STEPS):
         if step == without_step:
             continue
@@ -111,9 +114,14 @@ def plain_loop(dataset: Path, without_step: int | None = None) -> dict[str, Any]
         for group in optimizer.param_groups:
             group["lr"] = rate
         optimizer.step()
+        share = max(1 - AVERAGE_DECAY, 10 / (10 + step))
+        for name, value in backbone.state_dict().items():
+            newest = value.double()
+            averaged[name] = (1 - share) * averaged.get(name, newest) + share * newest
     tables = {**oracle.centers_state(), "classifier": oracle.classifier.detach()}
     return {
         "backbone": {name: value.detach() for name, value in backbone.state_dict().items()},
+        "averaged": {name: value.float() for name, value in averaged.items()},
         "tables": tables | {f"classifier.{name}": value for name, value in oracle.momentum().items()},
         "losses": losses,
     }
@@ -132,18 +140,24 @@ def assert_all_equal(actual: dict[str, Tensor], expected: dict[str, Tensor]) -> 
 def test_one_process_ends_where_a_plain_loop_ends(on_one_process: OnOneProcess, tiny_dataset: Path) -> None:
     (expected,) = run_ranks(plain_loop, 1, tiny_dataset)
     actual = on_one_process("replicated")
-    assert_all_close(actual["backbone"], expected["backbone"])
-    assert_all_close(actual["tables"], expected["tables"])
+    for part in ("backbone", "averaged", "tables"):
+        assert_all_close(actual[part], expected[part])
     assert actual["losses"] == pytest.approx(expected["losses"], rel=1e-5)
+
+
+def networks_of(result: dict[str, Any]) -> list[str]:
+    """DeepSpeed keeps no average."""
+    return [part for part in ("backbone", "averaged") if part in result]
 
 
 def assert_ends_like(results: list[dict[str, Any]], expected: dict[str, Any]) -> None:
     """All ranks together end where one process ends."""
     assert_all_close(whole_tables(results), expected["tables"])
     for result in results:
-        assert_all_close(result["backbone"], expected["backbone"])
         assert result["losses"] == pytest.approx(expected["losses"], rel=1e-5)
-        assert_all_equal(result["backbone"], results[0]["backbone"])
+        for part in networks_of(result):
+            assert_all_close(result[part], expected[part])
+            assert_all_equal(result[part], results[0][part])
 
 
 @pytest.mark.parametrize(
@@ -200,8 +214,8 @@ def test_every_engine_ends_where_one_process_ends_and_resumes_bit_for_bit(
     assert_partitioned(engine, [result["held"] for result in results], expected["held"])
     for before, after in zip(results, resumed, strict=True):
         assert after["losses"] == before["losses"][RESUMED_AT * ACCUMULATION :]
-        assert_all_equal(after["backbone"], before["backbone"])
-        assert_all_equal(after["tables"], before["tables"])
+        for part in (*networks_of(before), "tables"):
+            assert_all_equal(after[part], before[part])
 
 
 @pytest.mark.timeout(600)
@@ -210,11 +224,14 @@ def test_whole_weights_come_out_of_every_engines_checkpoint(
     engine: str, uninterrupted_and_resumed: Any, run_dir: Path
 ) -> None:
     """As `export` reads them."""
-    trained = uninterrupted_and_resumed[0][engine][0]["backbone"]
+    result = uninterrupted_and_resumed[0][engine][0]
+    trained = result["backbone"]
     checkpoint = checkpoints_of(run_dir / engine) / name_of(NUM_STEPS)
     weights = whole_weights(checkpoint, describe(checkpoint))
     assert {name for name in weights if name.startswith("backbone.")} == {f"backbone.{name}" for name in trained}
     assert_all_equal({name.removeprefix("backbone."): value for name, value in weights.items()}, trained)
+    exported = {name.removeprefix("backbone."): value for name, value in network_of(weights).items()}
+    assert_all_equal(exported, result.get("averaged", trained))
 
 
 def assert_partitioned(engine: str, held: list[dict[str, int]], whole: dict[str, int]) -> None:

@@ -124,6 +124,11 @@ def test_manifest_of_other_tars(tiny_config, dataset, tmp_path, capfd):
             ("--non_finite.action", "skip", "--trainer.strategy", "deepspeed_stage_1"),
             "non_finite.action skip does not work with deepspeed_stage_1",
         ),
+        (("--model.average_decay", 1), "model.average_decay must be above 0 and below 1, got 1"),
+        (
+            ("--model.average_decay", 0.9, "--trainer.strategy", "deepspeed_stage_1"),
+            "model.average_decay does not work with deepspeed_stage_1",
+        ),
         (("--model.backbone.name", "resnet10x"), "did you mean"),
         (("--run_dir", "/proc/nowhere"), "cannot be written"),
         (("--data.train", "/nowhere"), "/nowhere/manifest.json is missing"),

@@ -58,14 +58,15 @@ def test_killed_and_preempted_ends_with_the_same_bits(tiny_config, tmp_path, num
 @pytest.mark.timeout(600)
 def test_killed_with_everything_that_has_state(tiny_config, tmp_path):
     """BatchNorm, dropout, accumulation, sharded tables, sampled classes, three rows per class, a head with a learned
-    bias, momentum in bfloat16, MML in each third step, triplets mined where a checkpoint is taken, validation inside an
-    epoch and another number of workers.
+    bias, momentum in bfloat16, MML in each third step, an average of the network, triplets mined where a checkpoint is
+    taken, validation inside an epoch and another number of workers.
     """
     options = ("--trainer.devices", 2, "--trainer.accumulate_grad_batches", 2, "--trainer.val_check_interval", 10)
     options += ("--model.backbone.neck", "flatten", "--model.backbone.dropout", 0.3, "--trainer.max_epochs", 1)
     options += (*SHARDED, "--model.objective.softmax.sample_rate", 0.5, "--model.objective.softmax.rows_per_class", 3)
     options += ("--model.objective.softmax.optimizer.state_dtype", "bfloat16")
     options += ("--model.objective.softmax.head", "UniFace")
+    options += ("--model.average_decay", 0.8)
     options += ("--model.objective.mml.mode", "B", "--model.objective.mml.center_rate", 1e-3)
     options += ("--model.objective.mml.scope", "all", "--model.objective.mml.every_n_steps", 3)
     options += ("--model.objective.triplet", "{mining: offline}", "--data.mine_every_n_steps", 5)

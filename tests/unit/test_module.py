@@ -1,4 +1,4 @@
-"""What the module sets up before the first step."""
+"""What the module sets up before the first step, and which network it evaluates."""
 
 from pathlib import Path
 
@@ -24,3 +24,16 @@ def test_products_of_the_head_are_float32_where_the_surroundings_preset_less(tin
     torch.set_float32_matmul_precision("high")
     trainer.fit(module, data)
     assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_an_average_is_evaluated_in_place_of_the_network() -> None:
+    module = FaceModule(10, 32, BackboneConfig("test_convnext", embedding_dim=8, neck="linear"), average_decay=0.9)
+    module.eval()
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    before = module.validation_step((None, images), 0)
+    assert torch.equal(before[:, 0], module.averaged(images)) and torch.equal(before[:, 1], module(images.flip(3)))
+    for parameter in module.backbone.parameters():
+        parameter.data.zero_()
+    assert torch.equal(module.validation_step((None, images), 0), before)
+    assert not module(images).any()
+    assert not any(parameter.requires_grad for parameter in module.averaged.parameters())

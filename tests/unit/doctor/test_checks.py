@@ -93,12 +93,13 @@ def test_tables_that_do_not_fit() -> None:
     ids=["sgd", "momentum", "adamw"],
 )
 def test_bytes_of_a_checkpoint(optimizer, per_weight: int) -> None:
-    network = nn.Sequential(nn.Linear(3, 5), nn.BatchNorm1d(5))
-    weights, buffers = 4 * (3 * 5 + 5 + 5 + 5), 4 * (5 + 5) + 8
+    averaged = nn.Linear(3, 5).requires_grad_(False)
+    module = nn.Sequential(nn.Linear(3, 5), nn.BatchNorm1d(5), averaged)
+    weights, others = 4 * (3 * 5 + 5 + 5 + 5), 4 * (5 + 5) + 8 + 4 * (3 * 5 + 5)
     mml = MinimumMarginConfig(mode="B", scope="all", center_rate=0.1)
     plans = table_plans(ObjectiveConfig(SoftmaxConfig(), CenterConfig(), mml), 7, 4)
     tables = 7 * 4 * (4 + 4 + 4 + 1)  # the classifier with its momentum, the centers and when they moved
-    assert checkpoint_bytes(network, optimizer, plans, 7) == weights * (1 + per_weight) + buffers + tables
+    assert checkpoint_bytes(module, optimizer, plans, 7) == weights * (1 + per_weight) + others + tables
 
 
 def test_run_folder(tmp_path: Path) -> None:
