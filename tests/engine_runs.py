@@ -1,23 +1,29 @@
 """Runs through Lightning's trainer on this rank, under any engine, objective and precision."""
 
+import signal
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import deepspeed
+import pytest
 import torch
 from pytorch_lightning import Callback
 from pytorch_lightning.plugins.environments import TorchElasticEnvironment
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
+from lightning_face import signals
 from lightning_face.callbacks.checkpointing import Checkpointing
 from lightning_face.callbacks.non_finite import Action, NonFinite
+from lightning_face.callbacks.preemption import Preemption
 from lightning_face.checkpoint.directory import DENSE_FILE, checkpoints_of, name_of
 from lightning_face.data.datamodule import FaceDataModule
 from lightning_face.distributed.world import world_size
 from lightning_face.engines.choice import held_weights
 from lightning_face.engines.zero import ZeroStrategy
+from lightning_face.errors import PreemptedError
 from lightning_face.module import BackboneConfig, FaceModule
 from lightning_face.objectives.config import ObjectiveConfig
 from lightning_face.optim.schedules import Schedule
@@ -33,12 +39,19 @@ RESUMED_AT = 2
 
 
 class Run(NamedTuple):
-    """How to train; `resume` is the step to go on from, and at `broken` steps a sample is not a number."""
+    """How to train.
+
+    Args:
+        resume: the step to go on from.
+        stopped_after: the step after which a signal stops the run, which then goes on from there.
+        broken: steps at which a sample is not a number.
+    """
 
     objective: ObjectiveConfig
     engine: str = "ddp"
     precision: str = "32-true"
     resume: int | None = None
+    stopped_after: int | None = None
     backbone: BackboneConfig = BackboneConfig("test_convnext", embedding_dim=16, neck="linear")
     broken: tuple[int, ...] = ()
     action: Action = "stop"
@@ -55,6 +68,18 @@ class Break(Callback):
         is_last = trainer.global_rank == trainer.world_size - 1 and batch_idx % ACCUMULATION == ACCUMULATION - 1
         if is_last and trainer.global_step in self.steps:
             batch[1][-1] = float("nan")
+
+
+class Signalled(Callback):
+    """The last rank notices a signal in a step; all know it a step later."""
+
+    def __init__(self, stopped_after: int | None) -> None:
+        self.stopped_after = stopped_after
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        is_last = trainer.global_rank == trainer.world_size - 1
+        if self.stopped_after is not None and is_last and trainer.global_step == self.stopped_after - 2:
+            signals._remember(signal.SIGTERM, None)
 
 
 class Watch(Callback):
@@ -95,6 +120,11 @@ class Watch(Callback):
 def fit(dataset: Path, run_dir: Path, run: Run) -> dict[str, Any]:
     """Train on this rank."""
     with torchrun():
+        if run.stopped_after is not None:
+            saved = checkpoints_of(run_dir) / name_of(run.stopped_after)
+            with patch.object(signals, "_first", 0), pytest.raises(PreemptedError, match=f"saved as {saved}"):
+                _fit(dataset, run_dir, run)
+            run = run._replace(stopped_after=None, resume=run.stopped_after)
         return _fit(dataset, run_dir, run)
 
 
@@ -146,7 +176,9 @@ def _fit(dataset: Path, run_dir: Path, run: Run) -> dict[str, Any]:
         accumulate_grad_batches=ACCUMULATION,
         gradient_clip_val=CLIP_NORM,
         callbacks=[
+            Preemption(),
             watch,
+            Signalled(run.stopped_after),
             Checkpointing(every_n_steps=RESUMED_AT, keep=9),
             NonFinite(run.action, run.at_most),
             Break(run.broken),

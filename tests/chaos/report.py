@@ -40,9 +40,9 @@ def picture(runs: Runs) -> Figure:
             values = [getattr(cost, what) for cost in found]
             # Dots of equal values stand one above the other.
             heights = [place + 0.6 * ((number + 0.5) / len(values) - 0.5) for number in range(len(values))]
-            axes.plot(values, heights, "o", color="#0072B2", alpha=0.5, markersize=4)
+            axes.plot(values, heights, "o", color="#0072B2", alpha=0.5, markersize=4, clip_on=False)
             if values:
-                axes.plot(2 * [median(values)], [place - 0.4, place + 0.4], color="#D55E00")
+                axes.plot(2 * [median(values)], [place - 0.4, place + 0.4], color="#D55E00", clip_on=False)
         axes.set(xlabel=what.replace("_", " "), xlim=(0.0, None))
         axes.grid(axis="x", alpha=0.3)
     panels[0].set_yticks(range(len(by_kind)), list(by_kind))

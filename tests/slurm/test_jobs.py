@@ -1,5 +1,6 @@
 """Jobs that train with slurm/train.sbatch, on a real SLURM, and what happens to them."""
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -51,17 +52,14 @@ def processes(job, rank):
     return found
 
 
-def test_two_nodes_end_as_two_local_processes(cluster, config, local, tmp_path):
-    job = train(cluster, config, tmp_path / "run", nodes=2)
-    job.wait_until_completed()
-    assert ended_as(tmp_path / "run", local)
-
-
 def test_everything_that_ends_an_attempt(cluster, config, local, tmp_path):
     """A signal before training, the time limit in a validation, a signal to the step during a save, another job, and a
-    rank that dies: six attempts, which end as one.
+    rank that dies: six attempts on two nodes, which end as one on two processes of this machine, and are evaluated.
+    Meanwhile doctor looks at the nodes.
     """
     run_dir, moments = tmp_path / "run", ("validation-16", "save-20", "step-26", "step-31")
+    options = ("--nodes=2", "slurm/doctor.sbatch", config, "--run_dir", tmp_path / "other")
+    looked_at = cluster.submit(tmp_path / "doctor.log", *options)
     job = train(cluster, config, run_dir, "--wandb.mode=offline", nodes=2, moments=moments)
 
     def is_requeued(times):
@@ -99,9 +97,14 @@ def test_everything_that_ends_an_attempt(cluster, config, local, tmp_path):
     job.wait_until("requeued after a rank died", is_requeued(5))
 
     job.wait_until_completed()
+    evaluated = cluster.submit(tmp_path / "evaluate.log", "slurm/evaluate.sbatch", run_dir)
     assert ended_as(run_dir, local)
     assert len((run_dir / "crashes.txt").read_text().splitlines()) == 1, job.printed()
     assert len({path.name.rpartition("-")[2] for path in (run_dir / "wandb").glob("offline-run-*")}) == 1
+    looked_at.wait_until_completed()
+    assert "2 ranks in " in (found := looked_at.log.read_text()) and "at step 0" in found
+    evaluated.wait_until_completed()
+    assert json.loads((run_dir / "result.json").read_text())["verification"]["held_out"]["auc"] > 0.5
 
 
 def test_lost_node(cluster, config, local, tmp_path):
