@@ -6,6 +6,7 @@ Shapes: N samples, R classes.
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import ArrayLike, NDArray
@@ -117,5 +118,5 @@ def _figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), dpi=120, layout=ConstrainedLayoutEngine())
 
 
-def _row(figure: Figure, columns: int) -> list:  # type: ignore[type-arg]
+def _row(figure: Figure, columns: int) -> list[Axes]:
     return list(figure.subplots(1, columns, squeeze=False)[0])
