@@ -6,8 +6,8 @@
 Looks at the finished arms of `experiments.schemes`, in the same OUT, and trains one more: `mml_vs_all`, MML between a
 batch's classes and all others, with the margin of `mml_strong` and as large a share of the gradient. Distances are
 between the class means of extracted features of the training set. OUT/margin_bias.md has medians for head, middle and
-tail of the classes; OUT/nearest_centers.png is the paper's histogram, OUT/frequency.png has distances over the number of
-images; both are of one seed.
+tail of the classes. OUT/nearest_centers.png is the paper's histogram, OUT/frequency.png has distances over the number
+of images; both are of one seed.
 
 Source: Wei et al., "Minimum Margin Loss for Deep Face Recognition", arXiv 1805.06741.
 """

@@ -5,8 +5,8 @@
 
 Softmax, + center, + marginal, + range; and, begun with the finished center model, + MML by the rule of
 `experiments.margin_rule`, + MML so strong that its gradient is as large as center loss's, + MML with the paper's
-constants, and the control: as many further steps with weight 0. MML's effect is its difference from the control, not from
-the center model, which was trained for less long. OUT/table.md has means over seeds and paired differences,
+constants, and the control: as many further steps with weight 0. MML's effect is its difference from the control, not
+from the center model, which was trained for less long. OUT/table.md has means over seeds and paired differences,
 OUT/differences.png draws them.
 
 Source: Wei et al., "Minimum Margin Loss for Deep Face Recognition", arXiv 1805.06741.
