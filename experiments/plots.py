@@ -51,7 +51,9 @@ def differences_figure(comparison: Comparison, figures: Sequence[str]) -> Figure
         axes.axvline(0.0, color=_GREY, linewidth=0.8, linestyle="--")
         axes.set_yticks(range(len(arms)), [f"{arm} - {comparison.references[arm]}" for arm in arms])
         axes.set_ylim(len(arms) - 0.5, -0.5)
-        axes.set_xlabel(f"difference in {name}")
+        axes.set_title(name, fontsize=10)
+        axes.set_xlabel("difference")
+        axes.label_outer()
     return drawn
 
 

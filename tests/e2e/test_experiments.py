@@ -13,6 +13,8 @@ from experiments.arms import Arm, options_of_data
 from experiments.command import CONFIGS
 from experiments.face_arms import FaceArms
 from experiments.margin_rule import CenterModel
+from lightning_face.data.batch_checks import check_batch, check_pairs, check_triplets
+from lightning_face.data.datamodule import FaceDataModule
 from lightning_face.errors import ConfigError
 from lightning_face.objectives.objective import ObjectiveConfig
 
@@ -140,10 +142,14 @@ def test_every_loss_has_valid_options(data: Path, tmp_path: Path) -> None:
     parser.add_class_arguments(ObjectiveConfig, "model.objective")
     configs = []
     for arm in arms.values():
-        given = [
-            f"--{name}={json.dumps(value)}" for name, value in arm.options.items() if name.startswith("model.objective")
-        ]
+        of_objective = {name: value for name, value in arm.options.items() if name.startswith("model.objective")}
+        given = [f"--{name}={json.dumps(value)}" for name, value in of_objective.items()]
         configs.append(parser.instantiate_classes(parser.parse_args(given)).model.objective)
+        of_data = {name.removeprefix("data."): value for name, value in arm.options.items() if name.startswith("data.")}
+        module = FaceDataModule(**{"global_batch_size": 128, "images_per_identity": 2, **of_data})
+        check_batch(module.order, 1, 1, 0)
+        check_triplets(module.order, are_wanted=configs[-1].mines_offline)
+        check_pairs(module.order, module.faces, 1, configs[-1].pair_losses)
     heads = {type(config.softmax.head).__name__ for config in configs if config.softmax is not None}
     assert len(heads) == 11  # all, and none
     minings = {config.triplet.mining for config in configs if config.triplet is not None}
