@@ -97,7 +97,7 @@ class Arm:
 
     def _begin(self) -> None:
         """A finished arm is never trained again, so its options must be those that it was begun with."""
-        now = {"config": _uncommented(self.config), "options": dict(self.options)}
+        now: dict[str, Any] = {"config": _uncommented(self.config), "options": dict(self.options)}
         path = self.folder / ARM_FILE
         if not path.is_file():
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -107,7 +107,7 @@ class Arm:
             return
         was, is_now = before["options"], now["options"]
         names = [name for name in sorted({*was, *is_now}) if was.get(name) != is_now.get(name)]
-        differences = [f"{name}: {was.get(name)} -> {is_now.get(name)}" for name in names] or [f"{self.config}"]
+        differences = [f"{name}: {was.get(name)} -> {is_now.get(name)}" for name in names] or [str(self.config)]
         raise ConfigError(
             f"{self.folder} was begun with other options: {'; '.join(differences)}; give another OUT, or remove the"
             " folder to begin this arm anew"

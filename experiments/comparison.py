@@ -40,8 +40,9 @@ class Estimate:
 
     def shown(self, *, signed: bool = False) -> str:
         """Mean +- standard error; of a single seed the value alone."""
-        mean = f"{self.mean:{'+' if signed else ''}.4g}"
-        return mean if math.isnan(self.std_error) else f"{mean} ± {self.std_error:.2g}"
+        decimals = 4 if abs(self.mean) < 10 else 2
+        mean = f"{self.mean:{'+' if signed else ''}.{decimals}f}"
+        return mean if math.isnan(self.std_error) else f"{mean} ± {self.std_error:.{decimals}f}"
 
 
 @dataclass(frozen=True)

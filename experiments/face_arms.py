@@ -90,6 +90,8 @@ class FaceArms:
         if known.is_dir():
             everywhere["known"] = lambda arm: figures_by_frequency(arm.network, self.train, known)
         shared = {"seed_everything": seed, **options_of_data(self.data)}
+        # Losses without class tables have nothing to identify by: known people are measured by features.
+        shared.pop("data.identification", None)
         folder = self.out / name / f"seed-{seed}"
         return Arm(folder, self.config, {**shared, **options}, {**everywhere, **(measures or {})})
 

@@ -32,6 +32,9 @@ QUANTILE = 0.9
 SHARE = 0.05
 """Norm of MML's gradient over that of center loss's; about what the paper's constants give (docs/experiments.md)."""
 
+STRONG = 1 / SHARE
+"""Factor of the rule's weight with which MML's gradient is as large as center loss's."""
+
 PAPER = MinimumMarginConfig()
 _STEPS = 20
 

@@ -6,6 +6,7 @@ Shapes: N samples, R classes.
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import ArrayLike, NDArray
@@ -50,7 +51,9 @@ def differences_figure(comparison: Comparison, figures: Sequence[str]) -> Figure
         axes.axvline(0.0, color=_GREY, linewidth=0.8, linestyle="--")
         axes.set_yticks(range(len(arms)), [f"{arm} - {comparison.references[arm]}" for arm in arms])
         axes.set_ylim(len(arms) - 0.5, -0.5)
-        axes.set_xlabel(f"difference in {name}")
+        axes.set_title(name, fontsize=10)
+        axes.set_xlabel("difference")
+        axes.label_outer()
     return drawn
 
 
@@ -117,5 +120,5 @@ def _figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), dpi=120, layout=ConstrainedLayoutEngine())
 
 
-def _row(figure: Figure, columns: int) -> list:  # type: ignore[type-arg]
+def _row(figure: Figure, columns: int) -> list[Axes]:
     return list(figure.subplots(1, columns, squeeze=False)[0])

@@ -4,9 +4,10 @@
     python -m experiments.schemes data/generated runs/schemes_generated --config configs/experiments/generated.yaml
 
 Softmax, + center, + marginal, + range; and, begun with the finished center model, + MML by the rule of
-`experiments.margin_rule`, + MML with the paper's constants, and the control: as many further steps with weight 0. MML's
-effect is its difference from the control, not from the center model, which was trained for less long. OUT/table.md has
-means over seeds and paired differences, OUT/differences.png draws them.
+`experiments.margin_rule`, + MML so strong that its gradient is as large as center loss's, + MML with the paper's
+constants, and the control: as many further steps with weight 0. MML's effect is its difference from the control, not
+from the center model, which was trained for less long. OUT/table.md has means over seeds and paired differences,
+OUT/differences.png draws them.
 
 Source: Wei et al., "Minimum Margin Loss for Deep Face Recognition", arXiv 1805.06741.
 """
@@ -21,7 +22,7 @@ from experiments.arms import Arm
 from experiments.command import CONFIGS, carry_out, make_parser
 from experiments.comparison import Comparison
 from experiments.face_arms import FaceArms, mml
-from experiments.margin_rule import PAPER
+from experiments.margin_rule import PAPER, STRONG
 from experiments.plots import differences_figure
 from lightning_face.evaluation.figures import save
 
@@ -29,8 +30,8 @@ SCHEMES: Mapping[str, dict[str, Any]] = {
     "softmax": {"model.objective.center": None},
     "center": {},
     "marginal": {"model.objective.center": None, "model.objective.marginal": {"weight": 1.0}},
-    # Margin and weights of public code presume raw features with squared distances of 20,000; of these, whose centers
-    # are some tens of units apart, the margin is the squared distance of typical centers.
+    # Margin and weights of public code presume squared distances of 20,000; here those of the nearest centers are some
+    # tens, and this margin lies beyond them as that of public code does.
     "range": {
         "model.objective.center": None,
         "model.objective.range": {"intra_weight": 1e-4, "inter_weight": 1e-3, "margin": 200.0},
@@ -45,6 +46,7 @@ REFERENCES: Mapping[str, str | None] = {
     "range": "softmax",
     "control": "center",
     "mml": "control",
+    "mml_strong": "control",
     "mml_paper": "control",
 }
 """All arms, and what each is compared with."""
@@ -62,7 +64,9 @@ def arms_of(faces: FaceArms, seed: int) -> Iterator[Arm]:
     yield from begun.values()
     center = begun["center"]
     yield faces.after(center, "control", seed, {})
-    yield faces.after(center, "mml", seed, mml(*faces.rule(center)))
+    margin, weight = faces.rule(center)
+    yield faces.after(center, "mml", seed, mml(margin, weight))
+    yield faces.after(center, "mml_strong", seed, mml(margin, STRONG * weight))
     yield faces.after(center, "mml_paper", seed, mml(PAPER.margin, PAPER.weight))
 
 

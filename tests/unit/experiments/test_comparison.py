@@ -18,7 +18,8 @@ def test_estimate_by_hand() -> None:
     estimate = Estimate.of([1.0, 2.0, 6.0])
     assert estimate.mean == 3.0 and estimate.count == 3
     assert estimate.std_error == pytest.approx(math.sqrt((4 + 1 + 9) / 2 / 3))
-    assert estimate.shown() == "3 ± 1.5" and Estimate.of([0.25]).shown(signed=True) == "+0.25"
+    assert estimate.shown() == "3.0000 ± 1.5275" and Estimate.of([0.25]).shown(signed=True) == "+0.2500"
+    assert Estimate.of([280.0, 290.0]).shown() == "285.00 ± 5.00"
 
 
 def test_differences_are_paired_over_the_seeds_that_both_have() -> None:
@@ -31,9 +32,9 @@ def test_differences_are_paired_over_the_seeds_that_both_have() -> None:
     assert comparison.differences("better", "accuracy") == pytest.approx([0.02, 0.04])
     assert comparison.differences("plain", "accuracy") == []
     *_, plain, better, absent = comparison.table(["accuracy"]).splitlines()
-    assert plain == "| plain |  | 3 | 0.7 ± 0.2 |  |"
+    assert plain == "| plain |  | 3 | 0.7000 ± 0.2000 |  |"
     # Seeds differ by 0.4, but the arms by as much in each: the standard error is that of the differences.
-    assert better.endswith("| +0.03 ± 0.01 |")
+    assert better.endswith("| +0.0300 ± 0.0100 |")
     assert absent == "| absent | plain | 0 | missing |  |"
 
 
