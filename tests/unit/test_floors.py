@@ -46,7 +46,8 @@ DOORS = {
         "PIL": set(),
         "cv2": set(),
         "deepspeed": {"lightning_face.engines.zero"},
-        "matplotlib": {"lightning_face.evaluation.figures"},
+        # One says how figures look, the other what they show.
+        "matplotlib": {"lightning_face.evaluation.drawing", "lightning_face.evaluation.figures"},
         # Each prints one table.
         "rich": {"lightning_face.callbacks.summary", "lightning_face.commands.doctor"},
         "safetensors": {"lightning_face.checkpoint.tensor_file"},
