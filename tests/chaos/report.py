@@ -21,13 +21,17 @@ def table(runs: Runs) -> str:
     ends, by_kind = _ends(runs), _costs(runs)
     everything = [code for codes in ends.values() for code in codes], [cost for of in by_kind.values() for cost in of]
     for kind, codes, found in [*((kind, ends[kind], by_kind[kind]) for kind in ends), ("all", *everything)]:
-        lost, seconds = [cost.steps_lost for cost in found], [cost.seconds_to_resume for cost in found]
-        figures = (
-            [f"{median(lost):.0f}", f"{max(lost)}", f"{median(seconds):.1f}", f"{max(seconds):.1f}"] if found else []
-        )
-        cells = [kind, str(len(codes)), ", ".join(map(str, sorted(set(codes)))), *(figures or 4 * [""])]
+        cells = [kind, str(len(codes)), ", ".join(map(str, sorted(set(codes)))), *_figures(found)]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _figures(found: Sequence[Cost]) -> list[str]:
+    """Of the last columns; nothing where no step was made before the event or none after it."""
+    if not found:
+        return 4 * [""]
+    lost, seconds = [cost.steps_lost for cost in found], [cost.seconds_to_resume for cost in found]
+    return [f"{median(lost):.0f}", f"{max(lost)}", f"{median(seconds):.1f}", f"{max(seconds):.1f}"]
 
 
 def picture(runs: Runs) -> Figure:
