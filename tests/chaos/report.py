@@ -21,13 +21,17 @@ def table(runs: Runs) -> str:
     ends, by_kind = _ends(runs), _costs(runs)
     everything = [code for codes in ends.values() for code in codes], [cost for of in by_kind.values() for cost in of]
     for kind, codes, found in [*((kind, ends[kind], by_kind[kind]) for kind in ends), ("all", *everything)]:
-        lost = [cost.steps_lost for cost in found] or [0]
-        seconds = [cost.seconds_to_resume for cost in found] or [0.0]
-        lines.append(
-            f"| {kind} | {len(codes)} | {', '.join(map(str, sorted(set(codes))))} | {median(lost):.0f} | {max(lost)} |"
-            f" {median(seconds):.1f} | {max(seconds):.1f} |"
-        )
+        cells = [kind, str(len(codes)), ", ".join(map(str, sorted(set(codes)))), *_figures(found)]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _figures(found: Sequence[Cost]) -> list[str]:
+    """Of the last columns; nothing where no step was made before the event or none after it."""
+    if not found:
+        return 4 * [""]
+    lost, seconds = [cost.steps_lost for cost in found], [cost.seconds_to_resume for cost in found]
+    return [f"{median(lost):.0f}", f"{max(lost)}", f"{median(seconds):.1f}", f"{max(seconds):.1f}"]
 
 
 def picture(runs: Runs) -> Figure:
@@ -37,12 +41,13 @@ def picture(runs: Runs) -> Figure:
     panels = figure.subplots(1, 2, sharey=True)
     for axes, what in zip(panels, ("steps_lost", "seconds_to_resume"), strict=True):
         for place, found in enumerate(by_kind.values()):
+            if not found:
+                continue
             values = [getattr(cost, what) for cost in found]
             # Dots of equal values stand one above the other.
             heights = [place + 0.6 * ((number + 0.5) / len(values) - 0.5) for number in range(len(values))]
             axes.plot(values, heights, "o", color="#0072B2", alpha=0.5, markersize=4, clip_on=False)
-            if values:
-                axes.plot(2 * [median(values)], [place - 0.4, place + 0.4], color="#D55E00", clip_on=False)
+            axes.plot(2 * [median(values)], [place - 0.4, place + 0.4], color="#D55E00", clip_on=False)
         axes.set(xlabel=what.replace("_", " "), xlim=(0.0, None))
         axes.grid(axis="x", alpha=0.3)
     panels[0].set_yticks(range(len(by_kind)), list(by_kind))

@@ -125,7 +125,8 @@ def _strike_at_start(process: "subprocess.Popen[bytes]", run_dir: Path, event: E
     end = time.monotonic() + event.delay_s
     while process.poll() is None and time.monotonic() < end and not trained(run_dir, event.number):
         time.sleep(0.05)
-    os.killpg(process.pid, event.number_of_signal)
+    if process.poll() is None:
+        os.killpg(process.pid, event.number_of_signal)
 
 
 def _check(attempt: Attempt, run_dir: Path) -> None:
