@@ -104,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Finish all arms and write the report."""
     config = CONFIGS / "experiments" / "lfw.yaml"
     parser = make_parser(__doc__, config, "folder with train, and sets with pairs")
-    parser.add_argument("--epochs", type=int, default=24, help="of each arm (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=20, help="of each arm (default: %(default)s)")
     options = parser.parse_args(arguments)
     faces = FaceArms(options.data, options.out, options.config, options.epochs, further_epochs=0)
     carry_out(partial(arms_of, faces), options, report)

@@ -41,14 +41,14 @@ class FaceArms:
     epochs: int
     further_epochs: int
 
-    def anew(self, name: str, seed: int, options: Mapping[str, Any]) -> Arm:
-        """An arm that begins with random weights."""
-        return self._arm(name, seed, {"trainer.max_epochs": self.epochs, **options})
-
     @property
     def train(self) -> Path:
         """The training set."""
         return self.data / TRAIN_FOLDER
+
+    def anew(self, name: str, seed: int, options: Mapping[str, Any]) -> Arm:
+        """An arm that begins with random weights."""
+        return self._arm(name, seed, {"trainer.max_epochs": self.epochs, **options})
 
     def after(
         self, center: Arm, name: str, seed: int, options: Mapping[str, Any], measures: Measures | None = None

@@ -84,9 +84,9 @@ def report(out: Path) -> None:
 
 def add_lengths(parser: argparse.ArgumentParser) -> None:
     """Options for the length of the arms."""
-    parser.add_argument("--epochs", type=int, default=24, help="of arms that begin anew (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=20, help="of arms that begin anew (default: %(default)s)")
     parser.add_argument(
-        "--further-epochs", type=int, default=8, help="of arms that begin with the center model (default: %(default)s)"
+        "--further-epochs", type=int, default=6, help="of arms that begin with the center model (default: %(default)s)"
     )
 
 
