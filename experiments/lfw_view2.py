@@ -89,8 +89,8 @@ class Fold:
         labels = tested.labels(np.concatenate([pairs.left_P[chosen_P], pairs.right_P[chosen_P]]))
         if both := {names[label] for label in labels}.intersection(train.identities()):
             raise DataError(
-                f"{min(both)} is in pairs of fold {self.tested} or {self.calibrated}, and in other folds of people.txt:"
-                " the two lists are not of one release"
+                f"{min(both)} is in pairs of fold {self.tested + 1} or {self.calibrated + 1}, people.txt says another;"
+                " use lists of one release"
             )
 
     def decide(self, pairs: PairList) -> tuple[float, VerificationResult]:

@@ -144,4 +144,4 @@ def test_who_is_tested_is_not_trained_on(lfw, config, tmp_path, capsys):
     (other / "protocol" / "pairs.txt").write_text((lfw / "protocol" / "pairs.txt").read_text())
     with pytest.raises(SystemExit):
         main([str(other), str(tmp_path / "out"), "--config", str(config)], not_called)
-    assert "person_00 is in pairs of fold 0 or 1, and in other folds of people.txt" in capsys.readouterr().err
+    assert "person_00 is in pairs of fold 1 or 2, people.txt says another" in capsys.readouterr().err
