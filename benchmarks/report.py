@@ -13,7 +13,7 @@ from benchmarks.cases import OWN, PEERS
 from benchmarks.laws import Line, Target
 from benchmarks.measuring import Measurement
 from benchmarks.sheets import Sheet
-from lightning_face.evaluation.figures import save
+from lightning_face.evaluation.drawing import save
 
 _COLOURS = dict(
     zip(

@@ -18,7 +18,7 @@ from experiments.command import CONFIGS, carry_out, make_parser
 from experiments.comparison import Comparison
 from experiments.face_arms import FaceArms
 from experiments.plots import differences_figure
-from lightning_face.evaluation.figures import save
+from lightning_face.evaluation.drawing import save
 
 SCALE = 24.0
 """Of cosines, for a few thousand classes; published scales are 30 to 64."""

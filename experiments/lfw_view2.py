@@ -29,7 +29,8 @@ from data_prep.sources.people import read_people_folds
 from lightning_face.data.manifest import PAIRS_FILE
 from lightning_face.data.shards import Shards
 from lightning_face.errors import ConfigError, DataError, FaceError
-from lightning_face.evaluation.figures import roc_figure, save
+from lightning_face.evaluation.drawing import save
+from lightning_face.evaluation.figures import roc_figure
 from lightning_face.evaluation.folds import FoldAccuracies
 from lightning_face.evaluation.pairs import NO_FOLDS, PairList, read_pairs
 from lightning_face.evaluation.verification import VerificationResult, cosines, evaluate

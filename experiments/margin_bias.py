@@ -28,7 +28,8 @@ from experiments.face_arms import FaceArms, mml
 from experiments.margin_rule import STRONG
 from experiments.plots import frequency_figure
 from experiments.schemes import SCHEMES, add_lengths, faces_of
-from lightning_face.evaluation.figures import nearest_center_figure, save
+from lightning_face.evaluation.drawing import save
+from lightning_face.evaluation.figures import nearest_center_figure
 from lightning_face.objectives.long_tail import BUCKETS, buckets_of
 
 REFERENCES: Mapping[str, str | None] = {

@@ -25,7 +25,7 @@ from experiments.command import CONFIGS, carry_out, make_parser
 from experiments.comparison import Comparison
 from experiments.features import class_means, embedded
 from experiments.plots import scatter_figure
-from lightning_face.evaluation.figures import save
+from lightning_face.evaluation.drawing import save
 
 WEIGHTS = (0.0, 0.001, 0.01, 0.1, 1.0)
 FIGURES = ("test/classifier_accuracy", "test/center_accuracy", "intra-class", "inter-class", "ratio")

@@ -1,4 +1,4 @@
-"""The plots of the experiments, as figures that `lightning_face.evaluation.figures.save` writes.
+"""The plots of the experiments, as figures that `lightning_face.evaluation.drawing.save` writes.
 
 Shapes: N samples, R classes.
 """

@@ -24,7 +24,7 @@ from experiments.comparison import Comparison
 from experiments.face_arms import FaceArms, mml
 from experiments.margin_rule import PAPER, STRONG
 from experiments.plots import differences_figure
-from lightning_face.evaluation.figures import save
+from lightning_face.evaluation.drawing import save
 
 SCHEMES: Mapping[str, dict[str, Any]] = {
     "softmax": {"model.objective.center": None},

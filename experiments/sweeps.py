@@ -20,7 +20,7 @@ from experiments.face_arms import FaceArms, mml
 from experiments.margin_rule import PAPER, CenterModel
 from experiments.plots import sweep_figure
 from experiments.schemes import SCHEMES, add_lengths, faces_of
-from lightning_face.evaluation.figures import save
+from lightning_face.evaluation.drawing import save
 
 DIMS = (128, 512)
 """Embedding sizes that the rule is tested on; the first is that of the sweeps."""

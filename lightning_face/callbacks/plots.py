@@ -11,7 +11,8 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
 from lightning_face import attempts
 from lightning_face.distributed.collectives import all_reduce_min_
-from lightning_face.evaluation.figures import Figure, long_tail_figure, losses_figure, nearest_center_figure, save
+from lightning_face.evaluation.drawing import Figure, save
+from lightning_face.evaluation.figures import long_tail_figure, losses_figure, nearest_center_figure
 from lightning_face.evaluation.nearest_centers import nearest_center_distances
 from lightning_face.loggers import METRICS_FILE, show
 from lightning_face.module import FaceModule

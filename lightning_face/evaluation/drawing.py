@@ -1,10 +1,16 @@
-"""How figures look: panels, legends, histograms, and lines over steps. With `figures`, the only door to matplotlib."""
+"""How figures look and become files: panels, legends, histograms, lines over steps. The only door to matplotlib.
 
+Figures are made from `Figure` and drawn by Agg, without `pyplot`: no global state, no display, safe in any thread.
+"""
+
+import os
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator, NullLocator, PercentFormatter, StrMethodFormatter
@@ -122,3 +128,23 @@ def draw_series(
     values = np.concatenate(everything)
     if values.min() > 0.0 and values.max() > 20.0 * values.min():
         axes.set_yscale("log")
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, whole or not at all: a reader, or a kill half-way, never meets half a file.
+
+    Args:
+        figure: what to draw, at its own size and resolution.
+        path: the file, in an existing folder; replaced if it exists.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    FigureCanvasAgg(figure)
+    try:
+        with temporary.open("wb") as file:
+            # Without the version of matplotlib the same figure gives the same bytes.
+            figure.savefig(file, format="png", metadata={"Software": None})
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,16 +1,9 @@
-"""The plots: ROC, scores, losses and distances between class centers. With `drawing`, the only door to matplotlib.
+"""The plots: ROC, scores, losses and distances between class centers."""
 
-Figures are made from `Figure` and drawn by Agg, without `pyplot`: no global state, no display, safe in any thread.
-"""
-
-import os
 from collections.abc import Mapping
 from itertools import cycle
-from pathlib import Path
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from lightning_face.evaluation.curves import histogram_edges, roc_corners
@@ -18,6 +11,7 @@ from lightning_face.evaluation.drawing import (
     AXIS,
     COLOURS,
     INK,
+    Figure,
     add_legend,
     count_text,
     draw_histogram,
@@ -145,23 +139,3 @@ def nearest_center_figure(distances_by_label: Mapping[str, ArrayLike], margin: f
     axes.set_title("Distance between class centers")
     finish_histogram(axes, lines)
     return figure
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, whole or not at all: a reader, or a kill half-way, never meets half a file.
-
-    Args:
-        figure: what to draw, at its own size and resolution.
-        path: the file, in an existing folder; replaced if it exists.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    FigureCanvasAgg(figure)
-    try:
-        with temporary.open("wb") as file:
-            # Without the version of matplotlib the same figure gives the same bytes.
-            figure.savefig(file, format="png", metadata={"Software": None})
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

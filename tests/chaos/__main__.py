@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from lightning_face.evaluation.figures import save
+from lightning_face.evaluation.drawing import save
 from tests.chaos.events import EVERY_N_STEPS
 from tests.chaos.report import picture, table
 from tests.chaos.run import Attempt, ChaosError, survive

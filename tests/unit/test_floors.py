@@ -46,8 +46,7 @@ DOORS = {
         "PIL": set(),
         "cv2": set(),
         "deepspeed": {"lightning_face.engines.zero"},
-        # One says how figures look, the other what they show.
-        "matplotlib": {"lightning_face.evaluation.drawing", "lightning_face.evaluation.figures"},
+        "matplotlib": {"lightning_face.evaluation.drawing"},
         # Each prints one table.
         "rich": {"lightning_face.callbacks.summary", "lightning_face.commands.doctor"},
         "safetensors": {"lightning_face.checkpoint.tensor_file"},

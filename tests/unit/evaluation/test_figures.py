@@ -65,7 +65,7 @@ DISTANCES = np.random.default_rng(0).gamma(30.0, 0.4, 300)
 def test_png_of_the_given_size(tmp_path: Path, figure: object, inches: tuple[float, float]) -> None:
     drawn = figure()  # type: ignore[operator]
     assert isinstance(drawn, Figure)
-    figures.save(drawn, tmp_path / "plot.png")
+    drawing.save(drawn, tmp_path / "plot.png")
     assert png_size(tmp_path / "plot.png") == (round(inches[0] * 120), round(inches[1] * 120))
     assert (tmp_path / "plot.png").stat().st_size > 5000
     assert [path.name for path in tmp_path.iterdir()] == ["plot.png"]
@@ -87,13 +87,13 @@ def test_a_failed_save_leaves_the_old_file_alone(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(Figure, "savefig", fail)
     with pytest.raises(OSError, match="disk full"):
-        figures.save(Figure(), path)
+        drawing.save(Figure(), path)
     assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("plot.png", b"old")]
 
 
 def test_same_figure_same_bytes(tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
-        figures.save(figures.nearest_center_figure({"MML": DISTANCES}, None), tmp_path / name)
+        drawing.save(figures.nearest_center_figure({"MML": DISTANCES}, None), tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
