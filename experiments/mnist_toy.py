@@ -98,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--weights", type=float, nargs="+", default=WEIGHTS, help="of center loss; the first is the reference"
     )
     parser.add_argument("--dims", type=int, nargs="+", default=[2], help="of the features (default: 2)")
-    parser.add_argument("--steps", type=int, default=400, help="of each run (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=300, help="of each run (default: %(default)s)")
     options = parser.parse_args(arguments)
     carry_out(partial(arms_of, options), options, partial(report, options))
 

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from experiments.comparison import Comparison, Estimate
@@ -53,6 +54,7 @@ def differences_figure(comparison: Comparison, figures: Sequence[str]) -> Figure
         axes.set_ylim(len(arms) - 0.5, -0.5)
         axes.set_title(name, fontsize=10)
         axes.set_xlabel("difference")
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=4))
         axes.label_outer()
     return drawn
 
