@@ -27,7 +27,7 @@ def scatter_figure(features: Mapping[str, tuple[NDArray[np.float64], NDArray[np.
     """
     figure = _figure(4.0 * len(features), 4.0)
     for axes, (title, (features_N2, labels_N)) in zip(_row(figure, len(features)), features.items(), strict=True):
-        axes.scatter(*features_N2.T, c=labels_N, cmap="tab10", s=2, linewidths=0)
+        axes.scatter(features_N2[:, 0], features_N2[:, 1], c=labels_N, cmap="tab10", s=2, linewidths=0)
         axes.set_title(title)
     return figure
 
