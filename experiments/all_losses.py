@@ -95,7 +95,7 @@ def arms_of(faces: FaceArms, seed: int) -> Iterator[Arm]:
 def report(out: Path) -> None:
     """Write `table.md` and `differences.png`."""
     comparison = Comparison.read(out, REFERENCES, apart=APART)
-    figures = comparison.names("/accuracy", "/auc", "/tar@far=1e-2")
+    figures = comparison.held_out("/accuracy", "/auc", "/tar@far=1e-2")
     (out / "table.md").write_text(f"# All losses\n\n{comparison.table(figures)}")
     save(differences_figure(comparison, figures), out / "differences.png")
 

@@ -94,6 +94,10 @@ class Comparison:
         known = {name for seeds in self.figures.values() for figures in seeds.values() for name in figures}
         return [name for ending in endings for name in sorted(known) if name.endswith(ending)]
 
+    def held_out(self, *endings: str) -> list[str]:
+        """As `names`, but none of people whom the training set has, measured by class frequency."""
+        return [name for name in self.names(*endings) if not name.startswith("known ")]
+
     def table(self, figures: Sequence[str]) -> str:
         """Markdown: a row for each arm; for each figure the mean, and the paired difference from the reference."""
         titles = [text for figure in figures for text in (figure, "difference")]

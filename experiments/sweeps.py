@@ -77,7 +77,7 @@ def _with_mml(
 def report(out: Path) -> None:
     """Write `table.md` and `sweeps.png`."""
     comparison = Comparison.read(out, references())
-    (out / "table.md").write_text(f"# Margin and weight of MML\n\n{comparison.table(comparison.names(*COLUMNS))}")
+    (out / "table.md").write_text(f"# Margin and weight of MML\n\n{comparison.table(comparison.held_out(*COLUMNS))}")
     shown = ("last loss", *(comparison.names(f"/{TAR}")[:1] or [TAR]))
     control = f"control_{DIMS[0]}"
     panels = {}
