@@ -1,5 +1,7 @@
 """Batches in the order of a sampler, read and decoded ahead of need by worker processes."""
 
+from functools import partial
+from multiprocessing.synchronize import Semaphore
 from typing import Any
 
 import torch
@@ -10,6 +12,7 @@ from lightning_face.data.device_decode import EncodedFaces
 from lightning_face.data.faces import BatchRequest, Faces
 from lightning_face.data.ring import Ring
 from lightning_face.data.sampler import GivenSampler, PlacingSampler, TrainSampler
+from lightning_face.errors import DataError
 
 READ_AHEAD = 2
 """Batches that each worker has ready or in work, beyond the one that is used."""
@@ -19,12 +22,48 @@ _IN_USE = 3
 and the one that has just come."""
 
 
+START_LIMIT_S = 60.0
+"""How long workers may take to begin."""
+
+_MOST_STARTS = 3
+
+
 class _Loader(DataLoader[Any]):
-    """Starts its workers while signals are held back, until they are shielded: torch's own would end by one."""
+    """Starts its workers while signals are held back, until they are shielded: torch's own would end by one.
+
+    A worker is forked from a process with threads, and waits for ever where one of these held a lock at that moment
+    which the child needs: that of CPython 3.11's list of threads, say, in a thread of gloo that lets go of a tensor.
+    So workers tell when they have begun, and are all started again if one does not.
+    """
 
     def __iter__(self) -> Any:
-        with signals.held_back():
+        if self.num_workers == 0 or self._iterator is not None:  # those that were kept have begun
             return super().__iter__()
+        for _ in range(_MOST_STARTS):
+            begun = self.multiprocessing_context.Semaphore(0)
+            self.worker_init_fn = partial(_begin, begun)
+            with signals.held_back():
+                batches = super().__iter__()
+            if all(begun.acquire(timeout=START_LIMIT_S) for _ in range(self.num_workers)):
+                return batches
+            self._end(batches)
+        raise DataError(
+            f"data workers have not begun within {START_LIMIT_S:.0f} s, {_MOST_STARTS} times; start the run again, or"
+            " set data.num_workers to 0"
+        )
+
+    def _end(self, batches: Any) -> None:
+        """What hangs before it begins hears no signal but SIGKILL, which is no error once torch has given up on it."""
+        batches._shutdown_workers()
+        for worker in batches._workers:
+            worker.kill()
+            worker.join()
+        self._iterator = None
+
+
+def _begin(begun: Semaphore, worker_id: int) -> None:
+    signals.shield_worker(worker_id)
+    begun.release()
 
 
 def make_loader(
@@ -54,7 +93,6 @@ def make_loader(
         multiprocessing_context="fork" if num_workers else None,  # workers inherit the ring, and imports
         prefetch_factor=READ_AHEAD if num_workers else None,
         persistent_workers=keep_workers and num_workers > 0,
-        worker_init_fn=signals.shield_worker,
         pin_memory=device.type == "cuda",
     )
 
