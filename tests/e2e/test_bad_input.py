@@ -256,7 +256,7 @@ class TestCheckpoints:
         begun = [trained / "checkpoints" / "step-00000005", tmp_path / "other" / "checkpoints" / "step-00000016"]
         assert re.findall("going on from (.*)", caplog.text) == list(map(str, begun))
         assert differences(final(tmp_path / "other"), final(trained)) == []
-        assert "ckpt_path" not in (tmp_path / "other" / "config.yaml").read_text()
+        assert "ckpt_path: null" in (tmp_path / "other" / "config.yaml").read_text()
 
     def test_none_is_whole(self, tiny_config, trained, capfd):
         before = (trained / "metrics.csv").read_bytes()

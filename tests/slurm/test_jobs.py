@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,17 @@ def processes(job, rank):
     return found
 
 
+def notes_signals(job, rank):
+    """Whether Python has come as far as to note SIGUSR1, which would end it before."""
+    for process in processes(job, rank):
+        with suppress(OSError):  # it ended meanwhile
+            lines = Path(f"/proc/{process}/status").read_text().splitlines()
+            fields = dict(line.split(":\t", 1) for line in lines)
+            if int(fields["SigCgt"], 16) >> (signal.SIGUSR1 - 1) & 1:
+                return True
+    return False
+
+
 def test_everything_that_ends_an_attempt(cluster, config, local, tmp_path):
     """A signal before training, the time limit in a validation, a signal to the step during a save, another job, and a
     rank that dies: six attempts on two nodes, which end as one on two processes of this machine, and are evaluated.
@@ -65,7 +77,7 @@ def test_everything_that_ends_an_attempt(cluster, config, local, tmp_path):
     def is_requeued(times):
         return lambda: job.field("Restarts") == str(times) and job.field("JobState") in ("PENDING", "RUNNING")
 
-    job.wait_until("a rank has started", lambda: processes(job, 1))
+    job.wait_until("both ranks note signals", lambda: notes_signals(job, 0) and notes_signals(job, 1))
     cluster.run("scancel", "--batch", "--signal=USR1", job.number)
     job.wait_until("requeued before training", is_requeued(1))
     assert not (run_dir / "checkpoints").exists()
