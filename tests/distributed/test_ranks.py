@@ -31,6 +31,7 @@ def hang_on_rank_1() -> None:
 
 
 def die_on_rank_1() -> None:
+    dist.barrier()  # rank 0 does not leave while the other one is still on its way
     if rank() == 1:
         os._exit(7)
 
