@@ -116,7 +116,13 @@ def torchrun() -> AbstractContextManager[Any]:
 
 def _take(num_workers: int) -> list[_Worker]:
     """Idle workers, and new ones where there are too few."""
-    workers = [_idle.pop() for _ in range(min(num_workers, len(_idle)))]
+    workers: list[_Worker] = []
+    while _idle and len(workers) < num_workers:
+        worker = _idle.pop()
+        if worker.process.is_alive():  # a thread that a test left behind, a watchdog say, may have ended it
+            workers.append(worker)
+        else:
+            worker.kill()
     try:
         return workers + _start(num_workers - len(workers))
     except BaseException:

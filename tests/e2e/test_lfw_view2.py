@@ -83,7 +83,7 @@ def test_killed_and_gone_on_with(lfw, config, tmp_path, capsys, caplog):
     out = tmp_path / "out"
     arguments = (str(lfw), str(out), "--config", str(config))
     with pytest.raises(RankError, match="exit code -9"):
-        run_ranks(killed_in_training, 1, *arguments)
+        run_ranks(killed_in_training, 1, *arguments, fresh=True)
     main(arguments, lightning_face)
     assert re.search(r"going on from \S+fold-01/run/checkpoints/step-0000000[36]", caplog.text)
     assert (out / "roc.png").read_bytes().startswith(b"\x89PNG")

@@ -63,5 +63,6 @@ def test_every_recipe_is_in_the_table() -> None:
     assert {path.stem for path in (ROOT / "configs").glob("*.yaml")} - set(PUBLISHED) == {
         "quickstart",
         "lfw_view1",
+        "lfw_best",
         "mnist",
     }
