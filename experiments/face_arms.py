@@ -1,13 +1,15 @@
 """The arms of the experiments on faces: trained anew, or from a finished center model on."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from experiments.arms import TRAIN_FOLDER, Arm, options_of_data
+from experiments.command import CONFIGS, carry_out, make_parser
 from experiments.known import figures_by_frequency, nearest_by_class
 from experiments.margin_rule import CenterModel
 from lightning_face.callbacks.plots import read_series
@@ -105,3 +107,31 @@ def last_loss(arm: Arm) -> dict[str, float]:
 def mml(margin: float, weight: float, **others: Any) -> dict[str, Any]:
     """Options that add MML to those of a center model."""
     return {"model.objective.mml": {"margin": margin, "weight": weight, **others}}
+
+
+def compare(
+    description: str | None,
+    config: str,
+    data: str,
+    arms_of: Callable[[FaceArms, int], Iterator[Arm]],
+    report: Callable[[Path], None],
+    arguments: Sequence[str] | None,
+) -> None:
+    """The command of an experiment with arms that begin anew and arms that begin with a finished model.
+
+    Args:
+        description: of the experiment, a module's docstring.
+        config: file in `configs/experiments` that its arms share by default.
+        data: what DATA is.
+        arms_of: the arms of a seed; each is finished before the next is asked for.
+        report: writes tables and plots of the arms that are finished to a folder.
+        arguments: of the command line; those of the process by default.
+    """
+    parser = make_parser(description, CONFIGS / "experiments" / config, data)
+    parser.add_argument("--epochs", type=int, default=20, help="of arms that begin anew (default: %(default)s)")
+    parser.add_argument(
+        "--further-epochs", type=int, default=6, help="of arms that begin with the center model (default: %(default)s)"
+    )
+    options = parser.parse_args(arguments)
+    faces = FaceArms(options.data, options.out, options.config, options.epochs, options.further_epochs)
+    carry_out(partial(arms_of, faces), options, report)

@@ -14,7 +14,6 @@ Source: Wei et al., "Minimum Margin Loss for Deep Face Recognition", arXiv 1805.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +21,11 @@ import numpy as np
 import torch
 
 from experiments.arms import MEASURED_FOLDER, Arm
-from experiments.command import CONFIGS, carry_out, make_parser
 from experiments.comparison import Comparison, Figures
-from experiments.face_arms import FaceArms, mml
+from experiments.face_arms import FaceArms, compare, mml
 from experiments.margin_rule import STRONG
 from experiments.plots import frequency_figure
-from experiments.schemes import SCHEMES, add_lengths, faces_of
+from experiments.schemes import SCHEMES
 from lightning_face.evaluation.drawing import save
 from lightning_face.evaluation.figures import nearest_center_figure
 from lightning_face.objectives.long_tail import BUCKETS, buckets_of
@@ -102,10 +100,7 @@ def _draw(out: Path, of_arms: Mapping[str, Mapping[str, Any]], margin: float) ->
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train the one arm, and write the report."""
-    parser = make_parser(__doc__, CONFIGS / "experiments" / "lfw.yaml", "as of `experiments.schemes`")
-    add_lengths(parser)
-    options = parser.parse_args(arguments)
-    carry_out(partial(arms_of, faces_of(options)), options, report)
+    compare(__doc__, "lfw.yaml", "as of `experiments.schemes`", arms_of, report, arguments)
 
 
 if __name__ == "__main__":

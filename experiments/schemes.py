@@ -12,16 +12,13 @@ OUT/differences.png draws them.
 Source: Wei et al., "Minimum Margin Loss for Deep Face Recognition", arXiv 1805.06741.
 """
 
-import argparse
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from experiments.arms import Arm
-from experiments.command import CONFIGS, carry_out, make_parser
 from experiments.comparison import Comparison
-from experiments.face_arms import FaceArms, mml
+from experiments.face_arms import FaceArms, compare, mml
 from experiments.margin_rule import PAPER, STRONG
 from experiments.plots import differences_figure
 from lightning_face.evaluation.drawing import save
@@ -82,27 +79,16 @@ def report(out: Path) -> None:
     save(differences_figure(comparison, verification), out / "differences.png")
 
 
-def add_lengths(parser: argparse.ArgumentParser) -> None:
-    """Options for the length of the arms."""
-    parser.add_argument("--epochs", type=int, default=20, help="of arms that begin anew (default: %(default)s)")
-    parser.add_argument(
-        "--further-epochs", type=int, default=6, help="of arms that begin with the center model (default: %(default)s)"
-    )
-
-
-def faces_of(options: argparse.Namespace) -> FaceArms:
-    """The arms' maker, from parsed options."""
-    return FaceArms(options.data, options.out, options.config, options.epochs, options.further_epochs)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Finish all arms and write the report."""
-    parser = make_parser(
-        __doc__, CONFIGS / "experiments" / "lfw.yaml", "folder with train, and sets with pairs; known, if there is one"
+    compare(
+        __doc__,
+        "lfw.yaml",
+        "folder with train, and sets with pairs; known, if there is one",
+        arms_of,
+        report,
+        arguments,
     )
-    add_lengths(parser)
-    options = parser.parse_args(arguments)
-    carry_out(partial(arms_of, faces_of(options)), options, report)
 
 
 if __name__ == "__main__":

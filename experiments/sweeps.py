@@ -14,12 +14,11 @@ from functools import cache, partial
 from pathlib import Path
 
 from experiments.arms import Arm
-from experiments.command import CONFIGS, carry_out, make_parser
 from experiments.comparison import Comparison
-from experiments.face_arms import FaceArms, mml
+from experiments.face_arms import FaceArms, compare, mml
 from experiments.margin_rule import PAPER, CenterModel
 from experiments.plots import sweep_figure
-from experiments.schemes import SCHEMES, add_lengths, faces_of
+from experiments.schemes import SCHEMES
 from lightning_face.evaluation.drawing import save
 
 DIMS = (128, 512)
@@ -90,10 +89,7 @@ def report(out: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Finish all arms and write the report."""
-    parser = make_parser(__doc__, CONFIGS / "experiments" / "generated.yaml", "folder with train, and sets with pairs")
-    add_lengths(parser)
-    options = parser.parse_args(arguments)
-    carry_out(partial(arms_of, faces_of(options)), options, report)
+    compare(__doc__, "generated.yaml", "folder with train, and sets with pairs", arms_of, report, arguments)
 
 
 if __name__ == "__main__":
