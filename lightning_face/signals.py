@@ -5,10 +5,8 @@ inherit: a data worker never takes notice, and a rank of this machine does so on
 """
 
 import ctypes
-import os
 import signal
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -44,9 +42,9 @@ def ignore() -> None:
 
 
 @contextmanager
-def held_back() -> Iterator[None]:
+def held_back(*further: signal.Signals) -> Iterator[None]:
     """Signals come after this block, if they come; processes started in it have them held back until they let them."""
-    former = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, {*STOPPING, *further})
     try:
         yield
     finally:
@@ -57,23 +55,6 @@ def end_with_parent() -> None:
     """Have the kernel end this process when its parent ends, in whatever state either is; Linux alone can."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def shield_worker(worker_id: int) -> None:
-    """In a data worker: only its parent may end it, by a signal or by its own end.
-
-    Args:
-        worker_id: not used; torch gives it.
-    """
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
-    end_with_parent()
-    threading.Thread(target=_obey, args=(os.getppid(),), name="signals", daemon=True).start()
-
-
-def _obey(parent: int) -> None:
-    while signal.sigwaitinfo(STOPPING).si_pid != parent:
-        pass
-    os._exit(0)
 
 
 def _remember(number: int, frame: FrameType | None) -> None:

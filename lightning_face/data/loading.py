@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Sampler
 
-from lightning_face import signals
 from lightning_face.data.device_decode import EncodedFaces
 from lightning_face.data.faces import BatchRequest, Faces
 from lightning_face.data.ring import Ring
 from lightning_face.data.sampler import GivenSampler, PlacingSampler, TrainSampler
+from lightning_face.data.workers import WorkerContext, shield
 from lightning_face.errors import DataError
 
 READ_AHEAD = 2
@@ -29,11 +29,10 @@ _MOST_STARTS = 3
 
 
 class _Loader(DataLoader[Any]):
-    """Starts its workers while signals are held back, until they are shielded: torch's own would end by one.
+    """Starts workers again that do not say that they have begun.
 
     A worker is forked from a process with threads, and waits for ever where one of these held a lock at that moment
     which the child needs: that of CPython 3.11's list of threads, say, in a thread of gloo that lets go of a tensor.
-    So workers tell when they have begun, and are all started again if one does not.
     """
 
     def __iter__(self) -> Any:
@@ -42,8 +41,7 @@ class _Loader(DataLoader[Any]):
         for _ in range(_MOST_STARTS):
             begun = self.multiprocessing_context.Semaphore(0)
             self.worker_init_fn = partial(_begin, begun)
-            with signals.held_back():
-                batches = super().__iter__()
+            batches = super().__iter__()
             if all(begun.acquire(timeout=START_LIMIT_S) for _ in range(self.num_workers)):
                 return batches
             self._end(batches)
@@ -62,7 +60,7 @@ class _Loader(DataLoader[Any]):
 
 
 def _begin(begun: Semaphore, worker_id: int) -> None:
-    signals.shield_worker(worker_id)
+    shield()
     begun.release()
 
 
@@ -90,7 +88,7 @@ def make_loader(
         batch_size=None,
         collate_fn=_unchanged,  # arrays would become tensors, which are sent by file descriptors
         num_workers=num_workers,
-        multiprocessing_context="fork" if num_workers else None,  # workers inherit the ring, and imports
+        multiprocessing_context=WorkerContext() if num_workers else None,  # workers inherit the ring, and imports
         prefetch_factor=READ_AHEAD if num_workers else None,
         persistent_workers=keep_workers and num_workers > 0,
         pin_memory=device.type == "cuda",

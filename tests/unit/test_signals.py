@@ -1,14 +1,9 @@
-"""Signals are remembered and no more; who may end a data worker, in processes of their own."""
+"""Signals are remembered, and no more."""
 
-import multiprocessing
-import os
 import signal
 import subprocess
 import sys
-from contextlib import suppress
-from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
-from select import select
 
 import pytest
 
@@ -53,50 +48,3 @@ def test_a_process_started_while_signals_are_held_back_gets_them_when_it_is_read
         process.terminate()
         assert process.communicate("\n", BOUND_S)[0] == f"{int(signal.SIGTERM)}\n"
     assert not signal.pthread_sigmask(signal.SIG_BLOCK, []) & set(signals.STOPPING)
-
-
-def worker(connection: Connection) -> None:
-    """What torch forks, as far as signals are concerned; answers what it is sent."""
-    signals.shield_worker(0)
-    while True:
-        connection.send(connection.recv())
-
-
-def started_worker() -> tuple[multiprocessing.Process, Connection]:
-    here, there = Pipe()
-    with signals.held_back():
-        process = multiprocessing.get_context("fork").Process(target=worker, args=(there,), daemon=True)
-        process.start()
-    return process, here
-
-
-def test_only_its_parent_ends_a_data_worker() -> None:
-    process, connection = started_worker()
-    for number in signals.STOPPING:
-        subprocess.run(["kill", f"-{number}", str(process.pid)], check=True)
-    connection.send("still there")
-    assert connection.poll(BOUND_S) and connection.recv() == "still there"
-    process.terminate()
-    process.join(BOUND_S)
-    assert process.exitcode == 0
-
-
-def end_of_a_parent(pipe: Connection) -> None:
-    process, connection = started_worker()
-    connection.send("ready")
-    assert connection.recv() == "ready"
-    os.kill(process.pid or 0, signal.SIGSTOP)
-    pipe.send(process.pid)
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def test_a_stopped_worker_ends_with_its_parent() -> None:
-    here, there = Pipe()
-    parent = multiprocessing.get_context("fork").Process(target=end_of_a_parent, args=(there,))
-    parent.start()
-    parent.join(BOUND_S)
-    worker_pid = here.recv()
-    with suppress(ProcessLookupError):  # gone already
-        descriptor = os.pidfd_open(worker_pid)
-        assert select([descriptor], [], [], BOUND_S)[0], "it outlives its parent"
-        os.close(descriptor)
