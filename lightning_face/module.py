@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -28,33 +28,13 @@ from lightning_face.engines.fully_sharded import FullyShardedStrategy
 from lightning_face.engines.zero import ZeroStrategy
 from lightning_face.errors import ConfigError, NonFiniteLossError
 from lightning_face.hashing import seed_of
-from lightning_face.models import build_backbone
+from lightning_face.models import BackboneConfig, build_backbone
 from lightning_face.objectives.config import ObjectiveConfig
 from lightning_face.objectives.objective import Objective
 from lightning_face.optim.averaging import check_decay, move_average
 from lightning_face.optim.schedules import Schedule
 from lightning_face.tables.block import own_classes
 from lightning_face.trainer import FaceTrainer
-
-
-@dataclass(frozen=True)
-class BackboneConfig:
-    """The network.
-
-    Args:
-        name: iresnet18, iresnet34, iresnet50, iresnet100, mobilefacenet, inception_resnet_v1, sphereface20,
-            sphereface64, face_resnet27, lenets_plus_plus, or any timm model.
-        embedding_dim: length of the features, D.
-        neck: what turns a timm model's map into features: auto, flatten, pool or linear (see models/neck.py).
-        dropout: before the last linear layer.
-        channels_last: memory layout of the weights; faster on GPUs and with bf16.
-    """
-
-    name: str = "iresnet50"
-    embedding_dim: int = 512
-    neck: str = "auto"
-    dropout: float = 0.0
-    channels_last: bool = True
 
 
 def _sgd(parameters: Any) -> Optimizer:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -25,6 +25,8 @@ from lightning_face.errors import CheckpointError, ConfigError, NonFiniteLossErr
 from lightning_face.finite import are_finite
 from lightning_face.launcher import watch_local_ranks
 from lightning_face.objectives.objective import Objective
+
+Kind = TypeVar("Kind", bound=Callback)
 
 _MIXED = ("bf16", "bf16-mixed")
 """Lightning's names for autocast to bfloat16."""
@@ -104,6 +106,10 @@ class FaceTrainer(Trainer):
         # Lightning sets it after `setup`, where the module has to know whether the run goes on.
         self._checkpoint_connector._ckpt_path = ckpt_path
         return super()._run(model, ckpt_path, **kwargs)
+
+    def callback(self, kind: type[Kind]) -> Kind:
+        """The one of a kind."""
+        return next(callback for callback in self.callbacks if isinstance(callback, kind))
 
     @property
     def run_dir(self) -> Path:

@@ -24,7 +24,8 @@ from lightning_face.distributed.world import world_size
 from lightning_face.engines.choice import held_weights
 from lightning_face.engines.zero import ZeroStrategy
 from lightning_face.errors import PreemptedError
-from lightning_face.module import BackboneConfig, FaceModule
+from lightning_face.models import BackboneConfig
+from lightning_face.module import FaceModule
 from lightning_face.objectives.config import ObjectiveConfig
 from lightning_face.optim.schedules import Schedule
 from lightning_face.trainer import FaceTrainer

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from lightning_face.callbacks.checkpointing import Checkpointing
 from lightning_face.checkpoint.choice import check_intact, choice_of_rank_zero, last_intact
+from lightning_face.checks import check_resumable
 from lightning_face.cli import FaceCLI, run
 from lightning_face.distributed.agreement import gather_objects, on_every_rank
 from lightning_face.distributed.rendezvous import meet, part
@@ -75,7 +76,7 @@ class DoctorCLI(FaceCLI):
 
     def before_fit(self) -> None:
         """As `fit` finds it before ranks are started."""
-        self.check_options()
+        self.check_training()
 
     def fit(self, **kwargs: Any) -> None:
         """Start the ranks as training would; leave with code 2 on every rank if a check fails."""
@@ -128,7 +129,7 @@ class DoctorCLI(FaceCLI):
             **{name: partial(check_shards, faces.shards) for name, faces in sets.items()},
             "identities": lambda: check_people(data.faces.class_counts()),
             "run folder": partial(check_run_folder, run_dir),
-            "checkpoints": partial(check_space, run_dir, size, self.callback(Checkpointing).keep),
+            "checkpoints": partial(check_space, run_dir, size, self.trainer.callback(Checkpointing).keep),
             "start": self._check_start,
             "W&B": partial(check_wandb, self.config_init["fit"]["wandb"]),
         }
@@ -141,9 +142,8 @@ class DoctorCLI(FaceCLI):
         if checkpoint is None:
             on_every_rank(self.load_given_weights)
             return Finding("ok", "at step 0")
-        return Finding(
-            "ok", f"goes on from {checkpoint}, step {on_every_rank(lambda: self.check_resumable(checkpoint))}"
-        )
+        step = on_every_rank(partial(check_resumable, self.trainer, self.datamodule, checkpoint))
+        return Finding("ok", f"goes on from {checkpoint}, step {step}")
 
 
 def _chosen(given: str | None, run_dir: Path) -> Path | None:

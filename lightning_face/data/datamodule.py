@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 import torch
 from pytorch_lightning import LightningDataModule
-from pytorch_lightning.utilities.rank_zero import rank_zero_info
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -15,11 +14,11 @@ from lightning_face.data.cache import CacheConfig
 from lightning_face.data.decode import COLORS
 from lightning_face.data.device_decode import EncodedBatch, EncodedFaces
 from lightning_face.data.faces import FaceBatch, Faces
-from lightning_face.data.identity_order import IdentityOrder
 from lightning_face.data.known import known_classes
 from lightning_face.data.loading import make_loader
 from lightning_face.data.manifest import IDENTITIES_FILE, PAIRS_FILE
-from lightning_face.data.order import Ids, LaneOrder, Order
+from lightning_face.data.order import Ids, LaneOrder
+from lightning_face.data.order_choice import make_order
 from lightning_face.data.places import open_dataset
 from lightning_face.data.position import Position
 from lightning_face.data.sampler import GivenSampler, SequentialSampler, TrainSampler, share_of
@@ -111,26 +110,11 @@ class FaceDataModule(LightningDataModule):
         }
         shards = open_dataset(predict, cache) if predict else self.faces.shards
         self.predict = Faces(shards, seed, channels=channels, replace_damaged=False)
-        self.order: Order
-        of_people = (self.faces.shards.index["label"], self.num_classes, global_batch_size, seed)
-        if mine_every_n_steps is not None:
-            per_identity = 2 if images_per_identity is None else images_per_identity
-            self.order = TripletOrder(*of_people, mine_every_n_steps, per_identity, tail_weight)
-        elif images_per_identity is None and tail_weight == 0:
-            self.order = self._lanes(global_batch_size, seed, lanes, window)
-        else:
-            self.order = IdentityOrder(*of_people, images_per_identity or 1, tail_weight)
+        self.order = make_order(
+            self.faces.shards, global_batch_size, seed, lanes=lanes, window=window,
+            images_per_identity=images_per_identity, tail_weight=tail_weight, mine_every_n_steps=mine_every_n_steps,
+        )  # fmt: skip
         self.position = Position.start_of(self.order, self.faces.shards.manifest.digest())
-
-    def _lanes(self, global_batch_size: int, seed: int, lanes: int, window: int) -> LaneOrder:
-        manifest = self.faces.shards.manifest
-        if not manifest.shuffled:
-            rank_zero_info(
-                f"{self.faces.shards.folder} is not shuffled over its shards: whole lanes are shuffled, so a step sees"
-                " few people; prepare it with `python -m data_prep folder` to mix all"
-            )
-        sizes = tuple(shard.samples for shard in manifest.shards)
-        return LaneOrder(sizes, global_batch_size, seed, lanes, window if manifest.shuffled else 0)
 
     @property
     def num_classes(self) -> int:

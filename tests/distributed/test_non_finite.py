@@ -12,7 +12,7 @@ import torch
 from lightning_face.callbacks.checkpointing import Checkpointing
 from lightning_face.errors import NonFiniteLossError
 from lightning_face.losses.heads import AdaFace
-from lightning_face.module import BackboneConfig
+from lightning_face.models import BackboneConfig
 from tests import engine_runs
 from tests.disk import full_disk
 from tests.distributed.test_engines import OBJECTIVES, assert_all_close, make_objective, plain_loop, whole_tables

@@ -18,7 +18,8 @@ from lightning_face.data.faces import BatchRequest
 from lightning_face.data.triplet_order import TripletOrder
 from lightning_face.distributed.world import world_size
 from lightning_face.errors import ConfigError
-from lightning_face.module import BackboneConfig, FaceModule
+from lightning_face.models import BackboneConfig
+from lightning_face.module import FaceModule
 from lightning_face.objectives.config import ObjectiveConfig
 from lightning_face.objectives.triplet import TripletConfig
 from lightning_face.optim.schedules import Schedule

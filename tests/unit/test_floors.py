@@ -22,6 +22,7 @@ FLOORS = {
         {"trainer", "recorded", "parser"},
         {"module"},
         {"callbacks", "doctor"},
+        {"checks"},
         {"cli"},
         {"commands"},
         {"__main__"},
@@ -54,7 +55,7 @@ DOORS = {
         "timm": {"lightning_face.models.timm_backbone"},
         "torchmetrics": {"lightning_face.evaluation.roc"},
         "torchvision": {"lightning_face.data.device_decode"},
-        "wandb": {"lightning_face.loggers"},
+        "wandb": {"lightning_face.loggers.wandb_run"},
         "webdataset": set(),
     },
     "data_prep": {

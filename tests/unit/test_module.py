@@ -5,7 +5,8 @@ from pathlib import Path
 import torch
 
 from lightning_face.data.datamodule import FaceDataModule
-from lightning_face.module import BackboneConfig, FaceModule
+from lightning_face.models import BackboneConfig
+from lightning_face.module import FaceModule
 from lightning_face.trainer import FaceTrainer
 
 

@@ -9,7 +9,8 @@ from rich.console import Console
 from lightning_face.callbacks.summary import Summary, summary_table
 from lightning_face.data.datamodule import FaceDataModule
 from lightning_face.losses.heads import CosFace
-from lightning_face.module import BackboneConfig, FaceModule
+from lightning_face.models import BackboneConfig
+from lightning_face.module import FaceModule
 from lightning_face.objectives.config import ObjectiveConfig
 from lightning_face.objectives.softmax import SoftmaxConfig
 from lightning_face.trainer import FaceTrainer

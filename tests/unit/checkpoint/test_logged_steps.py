@@ -11,7 +11,8 @@ from lightning_face.checkpoint.choice import check_intact
 from lightning_face.checkpoint.directory import DENSE_FILE, checkpoints_of, name_of
 from lightning_face.data.datamodule import FaceDataModule
 from lightning_face.loggers import METRICS_FILE, CsvLogger
-from lightning_face.module import BackboneConfig, FaceModule
+from lightning_face.models import BackboneConfig
+from lightning_face.module import FaceModule
 from lightning_face.optim.schedules import Schedule
 from lightning_face.trainer import FaceTrainer
 
