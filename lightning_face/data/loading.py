@@ -1,5 +1,6 @@
 """Batches in the order of a sampler, read and decoded ahead of need by worker processes."""
 
+import logging
 from functools import partial
 from multiprocessing.synchronize import Semaphore
 from typing import Any
@@ -13,6 +14,8 @@ from lightning_face.data.ring import Ring
 from lightning_face.data.sampler import GivenSampler, PlacingSampler, TrainSampler
 from lightning_face.data.workers import WorkerContext, shield
 from lightning_face.errors import DataError
+
+_log = logging.getLogger(__name__)
 
 READ_AHEAD = 2
 """Batches that each worker has ready or in work, beyond the one that is used."""
@@ -44,6 +47,7 @@ class _Loader(DataLoader[Any]):
             batches = super().__iter__()
             if all(begun.acquire(timeout=START_LIMIT_S) for _ in range(self.num_workers)):
                 return batches
+            _log.warning("a data worker has not begun within %.0f s; all are started again", START_LIMIT_S)
             self._end(batches)
         raise DataError(
             f"data workers have not begun within {START_LIMIT_S:.0f} s, {_MOST_STARTS} times; start the run again, or"

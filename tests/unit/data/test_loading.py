@@ -51,7 +51,7 @@ def loader_of(folder: Path, ids: np.ndarray) -> torch.utils.data.DataLoader:
 
 
 def test_workers_are_started_again_if_one_hangs(
-    tiny_dataset: Path, hanging: list[None], monkeypatch: pytest.MonkeyPatch
+    tiny_dataset: Path, hanging: list[None], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(loading, "START_LIMIT_S", 5.0)
     hanging += [None]
@@ -61,6 +61,7 @@ def test_workers_are_started_again_if_one_hangs(
     for _ in range(2):  # the second time by the workers that were kept
         assert torch.cat([batch.sample_ids_B for batch in loader]).tolist() == ids.tolist()
     assert not hanging and len(set(multiprocessing.active_children()) - others) == 2
+    assert "a data worker has not begun within 5 s; all are started again" in caplog.messages
 
 
 def test_workers_that_hang_again_and_again_end_the_run(
