@@ -41,13 +41,14 @@ class _Loader(DataLoader[Any]):
     def __iter__(self) -> Any:
         if self.num_workers == 0 or self._iterator is not None:  # those that were kept have begun
             return super().__iter__()
-        for _ in range(_MOST_STARTS):
+        for number in range(_MOST_STARTS):
+            if number:
+                _log.warning("a data worker has not begun within %.0f s; all are started again", START_LIMIT_S)
             begun = self.multiprocessing_context.Semaphore(0)
             self.worker_init_fn = partial(_begin, begun)
             batches = super().__iter__()
             if all(begun.acquire(timeout=START_LIMIT_S) for _ in range(self.num_workers)):
                 return batches
-            _log.warning("a data worker has not begun within %.0f s; all are started again", START_LIMIT_S)
             self._end(batches)
         raise DataError(
             f"data workers have not begun within {START_LIMIT_S:.0f} s, {_MOST_STARTS} times; start the run again, or"

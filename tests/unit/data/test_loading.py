@@ -65,7 +65,7 @@ def test_workers_are_started_again_if_one_hangs(
 
 
 def test_workers_that_hang_again_and_again_end_the_run(
-    tiny_dataset: Path, hanging: list[None], monkeypatch: pytest.MonkeyPatch
+    tiny_dataset: Path, hanging: list[None], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(loading, "START_LIMIT_S", 0.1)
     hanging += 100 * [None]
@@ -73,3 +73,4 @@ def test_workers_that_hang_again_and_again_end_the_run(
     with pytest.raises(DataError, match=r"have not begun within 0 s, 3 times; start the run again, or set data.num_w"):
         iter(loader_of(tiny_dataset, np.arange(202)))
     assert len(hanging) == 94 and set(multiprocessing.active_children()) <= others
+    assert sum("all are started again" in message for message in caplog.messages) == 2
