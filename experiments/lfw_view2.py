@@ -10,7 +10,7 @@ Started again, the command goes on where it was stopped. It leaves `table.md`, a
 by how far its score is above its fold's threshold.
 
 Source: Huang et al., "Labeled Faces in the Wild", technical report 07-49, 2007, section V, and the README of the lists.
-Shapes: P pairs, F folds.
+Shapes: P pairs.
 """
 
 import argparse
@@ -22,25 +22,21 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from data_prep.__main__ import main as data_prep
 from data_prep.sources.people import read_people_folds
+from experiments.view2_outcome import Outcome, result_of
 from lightning_face.data.manifest import PAIRS_FILE
 from lightning_face.data.shards import Shards
 from lightning_face.errors import ConfigError, DataError, FaceError
 from lightning_face.evaluation.drawing import save
 from lightning_face.evaluation.figures import roc_figure
-from lightning_face.evaluation.folds import FoldAccuracies
-from lightning_face.evaluation.pairs import NO_FOLDS, PairList, read_pairs
-from lightning_face.evaluation.verification import VerificationResult, cosines, evaluate
+from lightning_face.evaluation.pairs import PairList, read_pairs
+from lightning_face.evaluation.verification import VerificationResult, cosines
 from lightning_face.files import write_atomically
 from lightning_face.signals import end_with_parent
 
 CONFIG = Path(__file__).parents[1] / "configs" / "lfw_best.yaml"
-PUBLISHED = {"Joint Bayesian": 0.9090, "high-dim LBP": 0.9318, "MDML-DCPs": 0.9558}
-"""Mean accuracies with label-free outside data: the next easier protocol of LFW's page of results."""
-
 Call = Callable[[Sequence[str]], int]
 """Runs `python -m lightning_face` with some arguments and returns the exit code."""
 
@@ -99,48 +95,8 @@ class Fold:
         with np.load(self.embeddings) as file:
             scores_P = cosines(torch.from_numpy(file["embeddings"]), pairs)
         of_fold = [pairs.fold_P == number for number in (self.calibrated, self.tested)]
-        calibrated, tested = (_result(scores_P[chosen_P], pairs.same_P[chosen_P]) for chosen_P in of_fold)
+        calibrated, tested = (result_of(scores_P[chosen_P], pairs.same_P[chosen_P]) for chosen_P in of_fold)
         return calibrated.threshold, tested
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What all folds say.
-
-    Args:
-        folds: their thresholds and accuracies.
-        results: of each fold's pairs.
-    """
-
-    folds: FoldAccuracies
-    results: Sequence[VerificationResult]
-
-    @staticmethod
-    def of(decided: Sequence[tuple[float, VerificationResult]]) -> "Outcome":
-        """Decide each fold's pairs by its own threshold."""
-        accuracies = [np.mean((result.scores_P >= threshold) == result.same_P) for threshold, result in decided]
-        thresholds_F = np.array([threshold for threshold, _ in decided])
-        return Outcome(FoldAccuracies(thresholds_F, np.array(accuracies)), [result for _, result in decided])
-
-    def together(self) -> VerificationResult:
-        """All pairs, by how far their scores are above the threshold of their fold."""
-        scores = [r.scores_P - threshold for r, threshold in zip(self.results, self.folds.thresholds_F, strict=True)]
-        return _result(np.concatenate(scores), np.concatenate([result.same_P for result in self.results]))
-
-    def table(self) -> str:
-        """Markdown: the mean and its standard error beside the published ones, then fold by fold."""
-        lines = ["| | outside data | accuracy |", "|---|---|---|", f"| this | none | **{self.mean()}** |"]
-        lines += [f"| {name} | label-free | {accuracy:.4f} |" for name, accuracy in PUBLISHED.items()]
-        lines += ["", "| fold | threshold | accuracy | at its best threshold | AUC |", "|---|---|---|---|---|"]
-        for number, result in enumerate(self.results):
-            by = (self.folds.accuracies_F[number], result.best_accuracy, result.auc)
-            figures = " | ".join(f"{figure:.4f}" for figure in by)
-            lines.append(f"| {number + 1} | {self.folds.thresholds_F[number]:.3f} | {figures} |")
-        return "\n".join(lines) + "\n"
-
-    def mean(self) -> str:
-        """Mean accuracy and its standard error."""
-        return f"{self.folds.mean:.4f} ± {self.folds.std_error:.4f}"
 
 
 def run(lfw: Path, out: Path, config: Path, call: Call) -> Outcome:
@@ -155,6 +111,7 @@ def run(lfw: Path, out: Path, config: Path, call: Call) -> Outcome:
     Raises:
         FaceError: something the user can mend.
     """
+    _check_layout(lfw)
     out.mkdir(parents=True, exist_ok=True)
     _keep(config, out / "config.yaml")
     folder, lists = out / "pairs", lfw / "protocol"
@@ -175,13 +132,19 @@ def run(lfw: Path, out: Path, config: Path, call: Call) -> Outcome:
     return outcome
 
 
+def _check_layout(lfw: Path) -> None:
+    """Look for what the folder must hold.
+
+    Raises:
+        DataError: something is missing.
+    """
+    needed = ("images", "protocol/people.txt", "protocol/pairs.txt")
+    if missing := [name for name in needed if not (lfw / name).exists()]:
+        raise DataError(f"{lfw} has no {missing[0]}: LFW must be a folder with {', '.join(needed)}")
+
+
 def _pairs_of(shards: Shards) -> PairList:
     return read_pairs(shards.folder / PAIRS_FILE, len(shards.index))
-
-
-def _result(scores_P: NDArray[np.float64], same_P: NDArray[np.bool_]) -> VerificationResult:
-    unread_P = np.zeros(len(scores_P), dtype=np.int64)
-    return evaluate(scores_P, PairList(unread_P, unread_P, same_P, np.full(len(scores_P), NO_FOLDS)))
 
 
 def _keep(config: Path, kept: Path) -> None:

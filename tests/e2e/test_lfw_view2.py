@@ -145,3 +145,14 @@ def test_who_is_tested_is_not_trained_on(lfw, config, tmp_path, capsys):
     with pytest.raises(SystemExit):
         main([str(other), str(tmp_path / "out"), "--config", str(config)], not_called)
     assert "person_00 is in pairs of fold 1 or 2, people.txt says another" in capsys.readouterr().err
+
+
+def test_another_folder_is_refused(tmp_path, capsys):
+    (tmp_path / "protocol").mkdir()
+    (tmp_path / "protocol" / "people.txt").touch()
+    with pytest.raises(SystemExit):
+        main([str(tmp_path), str(tmp_path / "out")], not_called)
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {tmp_path} has no images: LFW must be a folder with images, protocol/people.txt,")
+    assert said.count("\n") == 1
+    assert not (tmp_path / "out").exists()
