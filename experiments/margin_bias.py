@@ -4,8 +4,8 @@
     python -m experiments.margin_bias data/lfw runs/schemes_lfw
 
 Looks at the finished arms of `experiments.schemes`, in the same OUT, and trains one more: `mml_vs_all`, MML between a
-batch's classes and all others, with the margin of `mml_strong` and as large a share of the gradient. Distances are
-between the class means of extracted features of the training set. OUT/margin_bias.md has medians for head, middle and
+batch's classes and all others, with the margin of `mml` and as large a share of the gradient. Distances are between the
+class means of extracted features of the training set. OUT/margin_bias.md has medians for head, middle and
 tail of the classes. OUT/nearest_centers.png is the paper's histogram, OUT/frequency.png has distances over the number
 of images; both are of one seed.
 
@@ -23,7 +23,6 @@ import torch
 from experiments.arms import MEASURED_FOLDER, Arm
 from experiments.comparison import Comparison, Figures
 from experiments.face_arms import FaceArms, compare, mml
-from experiments.margin_rule import STRONG
 from experiments.plots import frequency_figure
 from experiments.schemes import SCHEMES
 from lightning_face.evaluation.drawing import save
@@ -35,17 +34,16 @@ REFERENCES: Mapping[str, str | None] = {
     "center": "softmax",
     "control": "center",
     "mml": "control",
-    "mml_strong": "control",
-    "mml_vs_all": "mml_strong",
+    "mml_vs_all": "mml",
 }
-_HISTOGRAM = ("control", "mml", "mml_strong", "mml_vs_all")
+_HISTOGRAM = ("control", "mml", "mml_vs_all")
 
 
 def arms_of(faces: FaceArms, seed: int) -> Iterator[Arm]:
     """The arm that `schemes` has not; it begins with a center model that `schemes` has finished."""
     center = faces.anew("center", seed, SCHEMES["center"])
-    margin, weight = faces.rule(center, beyond_batch=True)
-    yield faces.after(center, "mml_vs_all", seed, mml(margin, STRONG * weight, scope="batch_vs_all"))
+    constants = faces.rule(center, beyond_batch=True)
+    yield faces.after(center, "mml_vs_all", seed, mml(*constants, scope="batch_vs_all"))
 
 
 def bias_of(images: Sequence[int], nearest: Sequence[float], margin: float) -> Figures:

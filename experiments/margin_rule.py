@@ -1,7 +1,7 @@
 """Margin and weight of MML for embeddings of any scale, measured on a finished center model.
 
 The paper's constants, margin 280 and weight 5e-8, belong to its own embeddings. Here the margin is the square of a
-quantile of the distances of class centers to their nearest other one; the weight gives MML's gradient a stated share of
+quantile of the distances between all pairs of class centers; the weight gives MML's gradient a stated multiple of
 center loss's. docs/experiments.md has the algebra.
 
 Shapes: N images, C classes, G samples of a step, U classes of a step, D features.
@@ -21,19 +21,15 @@ from experiments.features import embedded
 from lightning_face.checkpoint.exported import CENTERS, MOVED_AT
 from lightning_face.data.identity_order import IdentityOrder
 from lightning_face.errors import DataError
-from lightning_face.evaluation.nearest_centers import nearest_center_distances
 from lightning_face.losses import ClassRows, MinimumMargin, class_sums, moved_centers
 from lightning_face.objectives.minimum_margin import MinimumMarginConfig
 from lightning_face.tables.centers import NEVER
 
 QUANTILE = 0.9
-"""Of the classes, the share that is closer to the nearest other one than the margin."""
+"""Of the pairs of classes, the share that is closer than the margin."""
 
-SHARE = 0.05
-"""Norm of MML's gradient over that of center loss's; about what the paper's constants give (docs/experiments.md)."""
-
-STRONG = 1 / SHARE
-"""Factor of the rule's weight with which MML's gradient is as large as center loss's."""
+SHARE = 30.0
+"""Norm of MML's gradient over that of center loss's; docs/experiments.md tells how it was found."""
 
 PAPER = MinimumMarginConfig()
 _STEPS = 20
@@ -88,10 +84,8 @@ class CenterModel:
         return margin, self.weight_of(margin, beyond_batch=beyond_batch)
 
     def margin(self, quantile: float = QUANTILE) -> float:
-        """The square of a quantile of the distances of centers to the nearest other one."""
-        classes_C, counts_C = torch.arange(len(self.centers_CD)), self.has_center_C
-        nearest_C = nearest_center_distances(self.centers_CD, classes_C, self.centers_CD, has_center_N=counts_C)
-        return float(np.quantile(nearest_C[counts_C].numpy(), quantile)) ** 2
+        """The square of a quantile of the distances between all pairs of centers."""
+        return float(np.quantile(torch.pdist(self.centers_CD[self.has_center_C]).numpy(), quantile)) ** 2
 
     def weight_of(self, margin: float, share: float = SHARE, *, beyond_batch: bool = False) -> float:
         """The weight that gives MML's gradient a share of center loss's.

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 from numpy.typing import ArrayLike, NDArray
 
 from experiments.comparison import Comparison, Estimate
@@ -59,26 +59,41 @@ def differences_figure(comparison: Comparison, figures: Sequence[str]) -> Figure
     return drawn
 
 
-def sweep_figure(panels: Mapping[str, tuple[Sequence[str], Mapping[str, Sequence[Estimate | None]]]]) -> Figure:
-    """Two figures side by side over the values of an option, on twin axes.
+def sweep_figure(
+    comparison: Comparison, sweeps: Mapping[str, Mapping[float, str]], figures: Mapping[str, str]
+) -> Figure:
+    """Paired differences over the factors of an option: a column for each option, a row for each figure.
 
     Args:
-        panels: label of each panel's option to the labels of its values, and the names of two figures with an estimate
-            for each value; one that is missing is left out.
+        comparison: the arms; one that is missing is left out.
+        sweeps: label of each option to its factors, and the arm of each.
+        figures: name of each figure to its label.
     """
-    figure = _figure(5.6 * len(panels), 4.2)
-    for left, (title, (values, series)) in zip(_row(figure, len(panels)), panels.items(), strict=True):
-        for axes, colour, (name, estimates) in zip((left, left.twinx()), _COLOURS[:2], series.items(), strict=True):
-            known = [(place, estimate) for place, estimate in enumerate(estimates) if estimate is not None]
-            axes.errorbar(
-                [place for place, _ in known], [estimate.mean for _, estimate in known],
-                yerr=[np.nan_to_num(estimate.std_error) for _, estimate in known],
-                fmt="o-", color=colour, capsize=2,
-            )  # fmt: skip
-            axes.set_ylabel(name, color=colour)
-        left.set_xticks(range(len(values)), values)
-        left.set_xlabel(title)
-    return figure
+    drawn = _figure(4.6 * len(sweeps), 1.9 * len(figures) + 0.8)
+    grid = drawn.subplots(len(figures), len(sweeps), squeeze=False, sharex="col", sharey="row")
+    for row, (figure, label) in zip(grid, figures.items(), strict=True):
+        for axes, (option, arms) in zip(row, sweeps.items(), strict=True):
+            _draw_sweep(axes, {factor: comparison.differences(arm, figure) for factor, arm in arms.items()})
+            axes.set_ylabel(label)
+            axes.set_xlabel(option)
+            axes.label_outer()
+    drawn.suptitle("Differences from the control")
+    return drawn
+
+
+def _draw_sweep(axes: Axes, differences: Mapping[float, Sequence[float]]) -> None:
+    """Means with standard errors over the factors, a faint dot for each seed."""
+    known = {factor: Estimate.of(values) for factor, values in differences.items() if values}
+    for factor in known:
+        values = differences[factor]
+        axes.plot([factor] * len(values), values, "o", color=_GREY, markersize=3, alpha=0.6)
+    means = [estimate.mean for estimate in known.values()]
+    errors = [float(np.nan_to_num(estimate.std_error)) for estimate in known.values()]
+    axes.errorbar(list(known), means, yerr=errors, fmt="o-", color=_COLOURS[0], capsize=2)
+    axes.axhline(0.0, color=_GREY, linewidth=0.8, linestyle="--")
+    axes.set_xscale("log")
+    axes.set_xticks(list(differences), [f"{factor:g}" for factor in differences])
+    axes.xaxis.set_minor_locator(NullLocator())
 
 
 def frequency_figure(images_by_arm: Mapping[str, ArrayLike], nearest_by_arm: Mapping[str, ArrayLike]) -> Figure:

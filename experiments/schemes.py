@@ -4,10 +4,9 @@
     python -m experiments.schemes data/generated runs/schemes_generated --config configs/experiments/generated.yaml
 
 Softmax, + center, + marginal, + range; and, begun with the finished center model, + MML by the rule of
-`experiments.margin_rule`, + MML so strong that its gradient is as large as center loss's, + MML with the paper's
-constants, and the control: as many further steps with weight 0. MML's effect is its difference from the control, not
-from the center model, which was trained for less long. OUT/table.md has means over seeds and paired differences,
-OUT/differences.png draws them.
+`experiments.margin_rule`, + MML with the paper's constants, and the control: as many further steps with weight 0. MML's
+effect is its difference from the control, not from the center model, which was trained for less long. OUT/table.md has
+means over seeds and paired differences, OUT/differences.png draws them.
 
 Source: Wei et al., "Minimum Margin Loss for Deep Face Recognition", arXiv 1805.06741.
 """
@@ -19,7 +18,7 @@ from typing import Any
 from experiments.arms import Arm
 from experiments.comparison import Comparison
 from experiments.face_arms import FaceArms, compare, mml
-from experiments.margin_rule import PAPER, STRONG
+from experiments.margin_rule import PAPER
 from experiments.plots import differences_figure
 from lightning_face.evaluation.drawing import save
 
@@ -43,7 +42,6 @@ REFERENCES: Mapping[str, str | None] = {
     "range": "softmax",
     "control": "center",
     "mml": "control",
-    "mml_strong": "control",
     "mml_paper": "control",
 }
 """All arms, and what each is compared with."""
@@ -61,9 +59,7 @@ def arms_of(faces: FaceArms, seed: int) -> Iterator[Arm]:
     yield from begun.values()
     center = begun["center"]
     yield faces.after(center, "control", seed, {})
-    margin, weight = faces.rule(center)
-    yield faces.after(center, "mml", seed, mml(margin, weight))
-    yield faces.after(center, "mml_strong", seed, mml(margin, STRONG * weight))
+    yield faces.after(center, "mml", seed, mml(*faces.rule(center)))
     yield faces.after(center, "mml_paper", seed, mml(PAPER.margin, PAPER.weight))
 
 

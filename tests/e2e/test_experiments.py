@@ -12,7 +12,7 @@ from experiments import all_losses, margin_bias, schemes, sweeps
 from experiments.arms import Arm, options_of_data
 from experiments.command import CONFIGS
 from experiments.face_arms import FaceArms
-from experiments.margin_rule import CenterModel
+from experiments.margin_rule import SHARE, CenterModel
 from lightning_face.data.batch_checks import check_batch, check_pairs, check_triplets
 from lightning_face.data.datamodule import FaceDataModule
 from lightning_face.errors import ConfigError
@@ -85,7 +85,7 @@ def test_the_mml_arm_has_the_share_that_the_rule_promises(finished: Path, data: 
     center = finished / "center" / "seed-1"
     given = json.loads((finished / "mml" / "seed-1" / "arm.json").read_text())["options"]["model.objective.mml"]
     model = CenterModel.of(Arm(center, center, {}), data / "train")
-    assert model.share(given["margin"], given["weight"]) == pytest.approx(0.05)
+    assert model.share(given["margin"], given["weight"]) == pytest.approx(SHARE)
 
 
 def test_finished_arms_are_not_trained_again(
@@ -113,7 +113,7 @@ def test_an_arm_of_other_options_is_refused(finished: Path, data: Path, config: 
 def test_margin_bias_takes_the_finished_arms(finished: Path, data: Path, config: Path) -> None:
     margin_bias.main([str(data), str(finished), "--config", str(config), *SHORT])
     table = (finished / "margin_bias.md").read_text()
-    assert "| mml_vs_all | mml_strong | 1 |" in table and table.count("missing") == 18
+    assert "| mml_vs_all | mml | 1 |" in table and table.count("missing") == 12
     for plot in ("nearest_centers", "frequency"):
         assert (finished / f"{plot}.png").read_bytes().startswith(b"\x89PNG")
 

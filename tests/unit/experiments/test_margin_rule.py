@@ -26,12 +26,12 @@ def model() -> CenterModel:
 
 
 def test_margin_by_hand() -> None:
-    """Centers at 0, 1, 3 and 7: the nearest others are 1, 1, 2 and 4 away; one at 6 has never moved."""
+    """Centers at 0, 1, 3 and 7, whose pairs are 1, 2, 3, 4, 6 and 7 apart; one at 6 has never moved."""
     centers = torch.tensor([[0.0], [1.0], [3.0], [6.0], [7.0]], dtype=torch.float64)
     has_center = torch.tensor([True, True, True, False, True])
     model = CenterModel(centers, torch.arange(5), centers, has_center, None, 0.003, 0.5)
-    assert model.margin(0.5) == pytest.approx(1.5**2)
-    assert model.margin(1.0) == 16.0
+    assert model.margin(0.5) == pytest.approx(3.5**2)
+    assert model.margin(1.0) == 49.0
 
 
 @pytest.mark.parametrize("beyond_batch", [False, True])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from experiments.comparison import Comparison, Estimate
+from experiments.comparison import Comparison
 from experiments.plots import differences_figure, medians_by_frequency, sweep_figure
 
 
@@ -12,13 +12,20 @@ def test_medians_by_frequency() -> None:
     assert quartiles.tolist() == [[1.75, 2.0, 2.25], [9.0, 9.0, 9.0]]
 
 
-def test_sweep_on_twin_axes() -> None:
-    series = {"loss": [Estimate(3.0, 0.1, 2), None, Estimate(2.0, float("nan"), 1)], "tar": [None, None, None]}
-    figure = sweep_figure({"weight": (["0", "1", "10"], series)})
-    loss, tar = figure.axes
-    (line,) = [container.lines[0] for container in loss.containers]
-    assert line.get_xdata().tolist() == [0, 2] and line.get_ydata().tolist() == [3.0, 2.0]
-    assert tar.get_ylabel() == "tar" and [text.get_text() for text in loss.get_xticklabels()] == ["0", "1", "10"]
+def test_sweep_of_paired_differences() -> None:
+    """Two seeds of factor 1, one of factor 10, none of factor 100; no arm has the second figure."""
+    plain = {1: {"loss": 3.0}, 2: {"loss": 5.0}}
+    figures = {"plain": plain, "one": {1: {"loss": 3.1}, 2: {"loss": 5.3}}, "ten": {2: {"loss": 4.0}}, "hundred": {}}
+    comparison = Comparison({"plain": None, "one": "plain", "ten": "plain", "hundred": "plain"}, figures)
+    arms = {1.0: "one", 10.0: "ten", 100.0: "hundred"}
+    figure = sweep_figure(comparison, {"weight": arms, "margin": {}}, {"loss": "total loss", "auc": "AUC"})
+    loss, *others = figure.axes
+    (bar,) = loss.containers
+    assert bar.lines[0].get_xdata().tolist() == [1, 10]
+    assert bar.lines[0].get_ydata() == pytest.approx([0.2, -1.0])
+    assert loss.lines[0].get_ydata() == pytest.approx([0.1, 0.3])
+    assert [axes.containers[0].lines[0].get_xdata().size for axes in others] == [0, 0, 0]
+    assert [axes.get_ylabel() for axes in figure.axes] == ["total loss", "", "AUC", ""]
 
 
 def test_differences_with_a_missing_arm() -> None:
