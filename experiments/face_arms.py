@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from experiments.arms import TRAIN_FOLDER, Arm, options_of_data
+from experiments.center_model import CenterModel
 from experiments.command import CONFIGS, carry_out, make_parser
 from experiments.known import figures_by_frequency, nearest_by_class
-from experiments.margin_rule import CenterModel
+from experiments.margin_rule import constants
 from lightning_face.callbacks.plots import read_series
 from lightning_face.errors import DataError
 from lightning_face.loggers import METRICS_FILE
@@ -63,6 +64,10 @@ class FaceArms:
         }
         return self._arm(name, seed, {**center.options, **beginning, **options}, measures)
 
+    def measured(self, center: Arm) -> CenterModel:
+        """What `margin_rule` asks of a finished center model."""
+        return CenterModel.of(center.network, center.checkpoint, self.train)
+
     def rule(self, center: Arm, *, beyond_batch: bool = False) -> tuple[float, float]:
         """Margin and weight of MML by `margin_rule`, kept with the finished center model.
 
@@ -78,7 +83,7 @@ class FaceArms:
         name = "rule_vs_all" if beyond_batch else "rule"
 
         def measured(arm: Arm) -> dict[str, float]:
-            margin, weight = CenterModel.of(arm, self.train).constants(beyond_batch=beyond_batch)
+            margin, weight = constants(self.measured(arm), beyond_batch=beyond_batch)
             return {f"{name} margin": margin, f"{name} weight": weight}
 
         kept = center.kept(name, measured)

@@ -19,13 +19,16 @@ _BATCH = 256
 
 
 @torch.no_grad()
-def embedded(network: Path, folder: Path, *, mirrored: bool = False) -> tuple[Tensor, Tensor]:
-    """Features (N, D) float64 of a dataset's images, or of their mirror images, and labels (N,)."""
+def embedded(
+    network: Path, folder: Path, sample_ids_N: Tensor | None = None, *, mirrored: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Features (N, D) float64 of a dataset's images, all or some, or of their mirror images, and labels (N,)."""
     backbone, origin = load_backbone(network), Exported(network).origin.backbone
     faces = Faces(Shards(folder), seed=0, channels=origin["in_channels"], replace_damaged=False)
     features, labels = [], []
-    for places in torch.arange(len(faces)).split(_BATCH):
-        batch = faces[BatchRequest(0, 0, places.numpy())]
+    sample_ids_N = torch.arange(len(faces)) if sample_ids_N is None else sample_ids_N
+    for ids_B in sample_ids_N.split(_BATCH):
+        batch = faces[BatchRequest(0, 0, ids_B.numpy())]
         images = normalise(batch.images_BHWC, backbone.image_size)
         features.append(backbone(images.flip(3) if mirrored else images).double())
         labels.append(batch.labels_B)

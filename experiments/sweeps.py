@@ -14,9 +14,10 @@ from functools import cache, partial
 from pathlib import Path
 
 from experiments.arms import Arm
+from experiments.center_model import CenterModel
 from experiments.comparison import Comparison
 from experiments.face_arms import FaceArms, compare, mml
-from experiments.margin_rule import PAPER, CenterModel
+from experiments.margin_rule import PAPER, share_of
 from experiments.plots import sweep_figure
 from experiments.schemes import SCHEMES
 from lightning_face.evaluation.drawing import save
@@ -57,7 +58,7 @@ def arms_of(faces: FaceArms, seed: int) -> Iterator[Arm]:
     constants = {dim: faces.rule(center) for dim, center in centers.items()}
     margin, weight = constants[DIMS[0]]
     for dim, other in zip(DIMS, reversed(DIMS), strict=True):
-        begun = partial(_with_mml, faces, centers[dim], cache(partial(CenterModel.of, centers[dim], faces.train)))
+        begun = partial(_with_mml, faces, centers[dim], cache(partial(faces.measured, centers[dim])))
         yield faces.after(centers[dim], f"control_{dim}", seed, {})
         yield begun(f"rule_{dim}", seed, *constants[dim])
         yield begun(f"borrowed_{dim}", seed, *constants[other])
@@ -70,7 +71,7 @@ def arms_of(faces: FaceArms, seed: int) -> Iterator[Arm]:
 def _with_mml(
     faces: FaceArms, center: Arm, model: Callable[[], CenterModel], name: str, seed: int, margin: float, weight: float
 ) -> Arm:
-    share = {"share": lambda _: {"gradient share": model().share(margin, weight)}}
+    share = {"share": lambda _: {"gradient share": share_of(model(), margin, weight)}}
     return faces.after(center, name, seed, mml(margin, weight), share)
 
 

@@ -25,10 +25,10 @@ def main(arguments: list[str]) -> None:
     """
     options = _parser().parse_args(arguments)
     wanted = ((CLASSIFIER,) if options.classifier else ()) + ((CENTERS, MOVED_AT) if options.centers else ())
-    export(options.source, options.out, wanted)
+    print(export(options.source, options.out, wanted))
 
 
-def export(source: Path, out: Path, tables: tuple[str, ...]) -> None:
+def export(source: Path, out: Path, tables: tuple[str, ...]) -> str:
     """Write a checkpoint's network, or its average where one is kept, and some of its class tables, to one file.
 
     Args:
@@ -36,13 +36,16 @@ def export(source: Path, out: Path, tables: tuple[str, ...]) -> None:
         out: the file to write or replace; whole class tables pass through memory.
         tables: names of their tensors.
 
+    Returns:
+        What was written, for people to read.
+
     Raises:
         CheckpointError: there is no whole checkpoint.
         ConfigError: it has no such table, or the file cannot be written.
     """
     if not out.parent.is_dir():
         raise ConfigError(f"{out} cannot be written: {out.parent} is no folder; make it first")
-    checkpoint = _checkpoint_of(source)
+    checkpoint = checkpoint_of(source)
     description = describe(checkpoint)
     if missing := [name for name in tables if name not in description.tables]:
         raise ConfigError(f"{checkpoint} has no {missing[0]}: it was trained without; leave --{missing[0]} out")
@@ -53,7 +56,7 @@ def export(source: Path, out: Path, tables: tuple[str, ...]) -> None:
         write_exported(out, tensors | _whole_tables(checkpoint, description, tables), identities, origin)
     except OSError as error:
         raise ConfigError(f"{out} cannot be written ({error.strerror}); give another file") from error
-    _say(out, checkpoint, origin, tensors, {name: description.tables[name] for name in tables})
+    return _written(out, checkpoint, origin, tensors, {name: description.tables[name] for name in tables})
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -72,7 +75,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _checkpoint_of(source: Path) -> Path:
+def checkpoint_of(source: Path) -> Path:
+    """The checkpoint that is given, or the best of a run's folder.
+
+    Raises:
+        CheckpointError: there is no whole one.
+    """
     if (source / DESCRIPTION_FILE).is_file():
         check_intact(source)
         return source
@@ -109,8 +117,10 @@ def _whole_tables(checkpoint: Path, description: Description, names: tuple[str, 
     return tables
 
 
-def _say(out: Path, checkpoint: Path, origin: Origin, network: dict[str, Tensor], tables: dict[str, list[int]]) -> None:
+def _written(
+    out: Path, checkpoint: Path, origin: Origin, network: dict[str, Tensor], tables: dict[str, list[int]]
+) -> str:
     num_weights = sum(tensor.numel() for tensor in network.values())
     parts = [f"{origin.backbone['name']}, {num_weights / 1e6:.1f} million numbers"]
     parts += [f"{name} {' x '.join(f'{size:,}' for size in shape)}" for name, shape in tables.items()]
-    print(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB): {'; '.join(parts)}; from {checkpoint}")
+    return f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB): {'; '.join(parts)}; from {checkpoint}"

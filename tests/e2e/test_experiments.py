@@ -8,11 +8,12 @@ import torch
 from jsonargparse import ArgumentParser
 
 from data_prep.synthetic.generate import make_synthetic
-from experiments import all_losses, margin_bias, schemes, sweeps
+from experiments import all_losses, margin_bias, margin_rule, schemes, sweeps
 from experiments.arms import Arm, options_of_data
+from experiments.center_model import CenterModel
 from experiments.command import CONFIGS
 from experiments.face_arms import FaceArms
-from experiments.margin_rule import SHARE, CenterModel
+from experiments.margin_rule import SHARE, share_of
 from lightning_face.data.batch_checks import check_batch, check_pairs, check_triplets
 from lightning_face.data.datamodule import FaceDataModule
 from lightning_face.errors import ConfigError
@@ -84,8 +85,20 @@ def test_the_mml_arm_has_the_share_that_the_rule_promises(finished: Path, data: 
     """The rule's margin and weight, as they are kept, are those of the center model as it lies there."""
     center = finished / "center" / "seed-1"
     given = json.loads((finished / "mml" / "seed-1" / "arm.json").read_text())["options"]["model.objective.mml"]
-    model = CenterModel.of(Arm(center, center, {}), data / "train")
-    assert model.share(given["margin"], given["weight"]) == pytest.approx(SHARE)
+    arm = Arm(center, center, {})
+    model = CenterModel.of(arm.network, arm.checkpoint, data / "train")
+    assert share_of(model, given["margin"], given["weight"]) == pytest.approx(SHARE)
+
+
+def test_the_rule_as_a_command(finished: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It prints options of `fit`: those that the arm was given."""
+    given = json.loads((finished / "mml" / "seed-1" / "arm.json").read_text())["options"]["model.objective.mml"]
+    margin_rule.main([str(finished / "center" / "seed-1"), str(data / "train")])
+    said = capsys.readouterr().out.splitlines()
+    options = {"margin": f"{given['margin']:.4g}", "weight": f"{given['weight']:.3g}"}
+    assert said[-1] == " ".join(f"--model.objective.mml.{name} {value}" for name, value in options.items())
+    with pytest.raises(SystemExit, match=r"error: .*known is not what the run was trained on"):
+        margin_rule.main([str(finished / "center" / "seed-1"), str(data / "known")])
 
 
 def test_finished_arms_are_not_trained_again(
