@@ -18,6 +18,7 @@ from experiments.command import CONFIGS, carry_out, make_parser
 from experiments.comparison import Comparison
 from experiments.face_arms import FaceArms
 from experiments.plots import differences_figure
+from experiments.schemes import RANGE
 from lightning_face.evaluation.drawing import save
 
 SCALE = 24.0
@@ -57,7 +58,7 @@ WITHOUT_CENTERS: Mapping[str, dict[str, Any]] = {
     "sphereface2": {**head("SphereFace2", margin=0.2), "model.objective.softmax.weight": 10.0},
     "contrastive": pairs_alone("contrastive"),
     "marginal": pairs_alone("marginal"),
-    "range": {"model.objective.range": {"intra_weight": 1e-4, "inter_weight": 1e-3, "margin": 200.0}},
+    "range": {"model.objective.range": RANGE},
     # 42 triplets, two images less than a batch of the others.
     "triplet_facenet": {**triplet("offline"), "data.mine_every_n_steps": 20, "data.global_batch_size": 126},
     "triplet_semi_hard": triplet("semi_hard"),
