@@ -241,7 +241,8 @@ class Oracle:
         return set(range(len(self.centers))) - set(self.moved_at) if first_seen else set()
 
     def _mml_is_due(self) -> bool:
-        return (self.num_steps + 1) % self.config.mml.every_n_steps == 0
+        has_begun = self.num_steps >= self.config.mml.from_step
+        return has_begun and (self.num_steps + 1) % self.config.mml.every_n_steps == 0
 
     def _margin(self, rows: Rows, pairs: Sequence[tuple[int, int]]) -> Tensor:
         value = margin_sum(rows, pairs, self.config.mml.margin)

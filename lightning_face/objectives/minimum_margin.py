@@ -34,6 +34,7 @@ class MinimumMarginConfig:
             classes are so many that two given ones hardly ever meet in a batch; `all`, any, in mode `B` or `C`. Classes
             that were in no batch yet take no part.
         every_n_steps: how often scope `all` is computed; between, the loss lacks the term and logs keep its last value.
+        from_step: steps of the run before the term takes part; the paper begins with a finished center model.
     """
 
     weight: float = 5e-8
@@ -43,6 +44,7 @@ class MinimumMarginConfig:
     center_rate: float | None = None
     scope: Scope = "batch"
     every_n_steps: int = 1
+    from_step: int = 0
 
     def __post_init__(self) -> None:
         check_reduction("mml", self.reduction)
@@ -61,6 +63,8 @@ class MinimumMarginConfig:
             raise ConfigError(
                 f"mml.center_rate must be above 0 and finite, got {self.center_rate}; `mode: C` moves nothing"
             )
+        if self.from_step < 0:
+            raise ConfigError(f"mml.from_step must not be negative, got {self.from_step}")
         self._check_scope()
 
     @property
@@ -110,8 +114,9 @@ class MinimumMarginTerm:
 
     @property
     def is_due(self) -> bool:
-        """Whether the term takes part in the current step: in each n-th."""
-        return (self._centers.num_steps + 1) % self._config.every_n_steps == 0
+        """Whether the term takes part in the current step: in each n-th, once it has begun."""
+        step = self._centers.num_steps
+        return step >= self._config.from_step and (step + 1) % self._config.every_n_steps == 0
 
     def part(self, classes_U: Tensor, moved_UD: Tensor, facts: Facts) -> Tensor:
         """This rank's part; every rank calls.

@@ -129,11 +129,12 @@ class Objective:
                 parts[term.name] = (term.weight, part)
                 facts.everywhere.update(pair_facts)
             if self.centers is not None and self.center is not None:
-                through = self.mml is not None and self.mml.differentiable
+                mml = self.mml if self.mml is not None and self.mml.is_due else None
+                through = mml is not None and mml.differentiable
                 sums = self.centers.observe(self.center.seen(batch), differentiable=through)
-                if self.mml is not None and self.mml.is_due:
-                    part = self.mml.part(sums.classes_U, self.centers.moved(sums), facts)
-                    parts[self.mml.name] = (self.mml.weight, part)
+                if mml is not None:
+                    part = mml.part(sums.classes_U, self.centers.moved(sums), facts)
+                    parts[mml.name] = (mml.weight, part)
                 batch.figures[DISPLACEMENT] = self.centers.displacements()
             loss = loss_over_ranks(parts, facts, batch.figures, self.buckets_C)
             self._finite.see_loss({**loss.terms, "total": loss.total.detach()})

@@ -47,6 +47,7 @@ class Case(NamedTuple):
     accumulation: int = 1
     reduction: Reduction = "sum"
     every_n_steps: int = 1
+    from_step: int = 0
     normalise: bool = False
     init: Init = "normal"
 
@@ -63,6 +64,7 @@ class Case(NamedTuple):
                 reduction=self.reduction,
                 scope=self.scope,
                 every_n_steps=self.every_n_steps,
+                from_step=self.from_step,
             ),
         )
 
@@ -82,6 +84,8 @@ CASES = [
     *(Case(*scope, reduction="mean") for scope in SCOPES if scope[1] != "batch"),
     Case("B", "all", accumulation=2, every_n_steps=3),
     Case("C", "all", every_n_steps=2),
+    Case("A", "batch", accumulation=2, from_step=2),
+    Case("B", "all", every_n_steps=2, from_step=2),
     *(Case(mode, "batch_vs_all", accumulation=2, normalise=True, init="first_seen") for mode in ("A", "B")),
     *(Case("A", "batch", layout=layout, init="first_seen") for layout in LABELS),
     Case("A", "batch", normalise=True),
@@ -255,15 +259,22 @@ def test_memory_is_bounded_by_the_tile(mode: Mode, monkeypatch: pytest.MonkeyPat
     assert 500 < largest.count <= 1000
 
 
-@pytest.mark.parametrize("init", ["normal", "first_seen"])
-def test_a_run_goes_on_with_the_steps_that_are_due_and_the_classes_it_had_seen(init: Init) -> None:
-    case = Case("B", "all", every_n_steps=2, init=init)
+DUE = [
+    (Case("B", "all", every_n_steps=2), [False, True, False, True]),
+    (Case("B", "all", every_n_steps=2, init="first_seen"), [False, True, False, True]),
+    (Case("A", "batch", from_step=3), [False, False, False, True]),
+    (Case("A", "batch", from_step=2), [False, False, True, True]),
+]
+
+
+@pytest.mark.parametrize(("case", "due"), DUE)
+def test_a_run_goes_on_with_the_steps_that_are_due_and_the_classes_it_had_seen(case: Case, due: list[bool]) -> None:
     straight, first, second = (make_objective(case.config()) for _ in range(3))
     expected = [train_step(straight, step, case) for step in range(NUM_STEPS)]
     before = [train_step(first, step, case) for step in range(NUM_STEPS - 1)]
     for name, value in first.state().items():
         second.state()[name].copy_(value)
     resumed = [*before, train_step(second, NUM_STEPS - 1, case)]
-    assert ["mml" in results[0]["terms"] for results in resumed] == [False, True, False, True]
+    assert ["mml" in results[0]["terms"] for results in resumed] == due
     assert [results[0]["total"] for results in resumed] == [results[0]["total"] for results in expected]
     assert all(torch.equal(second.state()[name], value) for name, value in straight.state().items())

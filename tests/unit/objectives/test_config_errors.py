@@ -78,6 +78,7 @@ NAN, INF = float("nan"), float("inf")
         (MinimumMarginConfig, {"scope": "world"}, r"mml.scope must be one of batch, batch_vs_all, all, got 'world'"),
         (MinimumMarginConfig, {"scope": "all"}, r"mml.scope all needs mml.mode B or C, got A.*`scope: batch_vs_all`"),
         (MinimumMarginConfig, {"every_n_steps": 0}, r"mml.every_n_steps must be at least 1, got 0"),
+        (MinimumMarginConfig, {"from_step": -1}, r"mml.from_step must not be negative, got -1"),
         (MinimumMarginConfig, {"every_n_steps": 5}, r"every_n_steps belongs to mml.scope all.* scope is batch.* is 5"),
         (
             MinimumMarginConfig,
@@ -207,7 +208,7 @@ DEFAULTS: dict[type, dict[str, Any]] = {
     },
     MinimumMarginConfig: {
         "weight": 5e-8, "margin": 280.0, "reduction": "sum", "mode": "A", "center_rate": None, "scope": "batch",
-        "every_n_steps": 1,
+        "every_n_steps": 1, "from_step": 0,
     },
     ContrastiveConfig: {"weight": 1.0, "margin": 1.0, "reduction": "mean", "normalise": True},
     TripletConfig: {
