@@ -1,7 +1,9 @@
 """The experiments on generated faces, shortened: arms are finished once, go on, and are compared."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +16,7 @@ from experiments.center_model import CenterModel
 from experiments.command import CONFIGS
 from experiments.face_arms import FaceArms
 from experiments.margin_rule import SHARE, share_of
+from lightning_face.checkpoint.directory import Description
 from lightning_face.data.batch_checks import check_batch, check_pairs, check_triplets
 from lightning_face.data.datamodule import FaceDataModule
 from lightning_face.errors import ConfigError
@@ -88,6 +91,22 @@ def test_the_mml_arm_has_the_share_that_the_rule_promises(finished: Path, data: 
     arm = Arm(center, center, {})
     model = CenterModel.of(arm.network, arm.checkpoint, data / "train")
     assert share_of(model, given["margin"], given["weight"]) == pytest.approx(SHARE)
+
+
+def test_what_the_rule_reads_of_a_run(finished: Path, data: Path) -> None:
+    """Its weight as of a mean, whatever the reduction; without center loss of raw features there is nothing to read."""
+    arm = Arm(finished / "center" / "seed-1", finished, {})
+    checkpoint, train = arm.checkpoint, data / "train"
+
+    def with_center(**options: Any) -> Description:
+        changed = {f"model.objective.center.{name}": value for name, value in options.items()}
+        return replace(checkpoint, options=checkpoint.options | changed)
+
+    assert CenterModel.of(arm.network, checkpoint, train).weight == pytest.approx(0.003)
+    assert CenterModel.of(arm.network, with_center(reduction="sum"), train).weight == pytest.approx(0.003 * 40)
+    for without in (with_center(weight=None), with_center(normalise=True)):
+        with pytest.raises(ConfigError, match="the run has no center loss of raw features"):
+            CenterModel.of(arm.network, without, train)
 
 
 def test_the_rule_as_a_command(finished: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
