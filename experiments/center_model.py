@@ -56,7 +56,7 @@ class CenterModel:
             ConfigError: it has no center loss, or one of unit features.
             DataError: the dataset is another.
         """
-        weight, rate = _constants(checkpoint)
+        weight, rate = center_loss_of(checkpoint)
         shards = Shards(train)
         if shards.manifest.digest() != checkpoint.position["manifest_hash"]:
             raise DataError(f"{train} is not what the run was trained on: its manifest is another")
@@ -68,13 +68,21 @@ class CenterModel:
         return CenterModel(steps, tables[CENTERS].double(), tables[MOVED_AT] != NEVER, weight, rate)
 
 
-def _constants(checkpoint: Description) -> tuple[float, float]:
-    """Weight and rate of a run's center loss."""
-    of_center = {name: checkpoint.options.get(f"{_CENTER}.{name}") for name in ("weight", "rate", "reduction")}
-    if None in of_center.values() or checkpoint.options[f"{_CENTER}.normalise"]:
-        raise ConfigError("the run has no center loss of raw features, and MML's gradient is measured against that")
-    samples = checkpoint.position["global_batch_size"] if of_center["reduction"] == "sum" else 1
-    return float(of_center["weight"] or 0.0) * samples, float(of_center["rate"] or 0.0)
+def center_loss_of(checkpoint: Description) -> tuple[float, float]:
+    """Weight, as of a mean over the samples of a step, and rate of a run's center loss.
+
+    Raises:
+        ConfigError: it has none, or one of unit features.
+    """
+    weight = checkpoint.options.get(f"{_CENTER}.weight")
+    if not weight or checkpoint.options[f"{_CENTER}.normalise"]:
+        raise ConfigError(
+            "the run has no center loss of raw features, and MML's gradient is measured against that; train with"
+            " model.objective.center first"
+        )
+    is_sum = checkpoint.options[f"{_CENTER}.reduction"] == "sum"
+    samples = checkpoint.position["global_batch_size"] if is_sum else 1
+    return weight * samples, checkpoint.options[f"{_CENTER}.rate"]
 
 
 def _samples_of_steps(position: dict[str, Any], shards: Shards) -> Tensor:

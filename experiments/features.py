@@ -41,6 +41,13 @@ def class_means(features_ND: Tensor, labels_N: Tensor) -> Tensor:
     return class_sums(features_ND, labels_N, len(counts_C)) / counts_C.unsqueeze(1)
 
 
+def within_and_between(features_ND: Tensor, labels_N: Tensor) -> tuple[float, float]:
+    """Mean distance of an image to the mean of its class, and of the means of two classes, Euclidean."""
+    means_CD = class_means(features_ND, labels_N)
+    within = (features_ND - means_CD[labels_N]).norm(dim=1).mean()
+    return float(within), float(torch.pdist(means_CD).mean())
+
+
 def nearest_means(features_ND: Tensor, labels_N: Tensor) -> Tensor:
     """Distance (C,) of each class's mean to the nearest other one, Euclidean, float64."""
     means_CD = class_means(features_ND, labels_N)

@@ -6,13 +6,14 @@ D features.
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from experiments.features import class_means, embedded, nearest_means
+from experiments.features import class_means, embedded, nearest_means, within_and_between
 from lightning_face.evaluation.embeddings import fuse
 from lightning_face.evaluation.identification import best_rows
 from lightning_face.evaluation.roc import Roc
@@ -22,10 +23,15 @@ FAR = 1e-2
 """False accept rate, over all pairs of known people, that sets the one threshold for all buckets."""
 
 
-def nearest_by_class(network: Path, train: Path) -> dict[str, list[float]]:
-    """Of each training identity: `images`, and the distance of the mean feature to the `nearest` other one."""
+def nearest_by_class(network: Path, train: Path) -> dict[str, Any]:
+    """Of each training identity: `images`, and the distance of the mean feature to the `nearest` other one.
+
+    `within` and `between` classes are mean distances, see `within_and_between`.
+    """
     features_ND, labels_N = embedded(network, train)
-    return {"images": torch.bincount(labels_N).tolist(), "nearest": nearest_means(features_ND, labels_N).tolist()}
+    within, between = within_and_between(features_ND, labels_N)
+    of_classes = {"images": torch.bincount(labels_N), "nearest": nearest_means(features_ND, labels_N)}
+    return {name: values_C.tolist() for name, values_C in of_classes.items()} | {"within": within, "between": between}
 
 
 def figures_by_frequency(network: Path, train: Path, known: Path) -> dict[str, dict[str, float]]:

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from experiments.center_model import CenterModel
+from experiments.center_model import CenterModel, center_loss_of
 from lightning_face.checkpoint.directory import describe
 from lightning_face.checkpoint.exported import CENTERS, MOVED_AT
 from lightning_face.commands.export import checkpoint_of, export
@@ -128,6 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _model_of(run: Path, train: Path) -> CenterModel:
     checkpoint = checkpoint_of(run)
+    center_loss_of(describe(checkpoint))  # or the export would speak of its own options
     with tempfile.TemporaryDirectory() as folder:
         network = Path(folder) / "network.safetensors"
         export(checkpoint, network, (CENTERS, MOVED_AT))

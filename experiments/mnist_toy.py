@@ -17,13 +17,12 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from experiments.arms import Arm, options_of_data
 from experiments.command import CONFIGS, carry_out, make_parser
 from experiments.comparison import Comparison
-from experiments.features import class_means, embedded
+from experiments.features import embedded, within_and_between
 from experiments.plots import scatter_figure
 from lightning_face.evaluation.drawing import save
 
@@ -33,9 +32,7 @@ FIGURES = ("test/classifier_accuracy", "test/center_accuracy", "intra-class", "i
 
 def distances(features_ND: Tensor, labels_N: Tensor) -> dict[str, float]:
     """Mean distance of samples to the mean of their class, mean distance between the means of two classes, ratio."""
-    means_CD = class_means(features_ND, labels_N)
-    intra = float((features_ND - means_CD[labels_N]).norm(dim=1).mean())
-    inter = float(torch.pdist(means_CD).mean())
+    intra, inter = within_and_between(features_ND, labels_N)
     return {"intra-class": intra, "inter-class": inter, "ratio": intra / inter}
 
 

@@ -104,7 +104,7 @@ def test_what_the_rule_reads_of_a_run(finished: Path, data: Path) -> None:
 
     assert CenterModel.of(arm.network, checkpoint, train).weight == pytest.approx(0.003)
     assert CenterModel.of(arm.network, with_center(reduction="sum"), train).weight == pytest.approx(0.003 * 40)
-    for without in (with_center(weight=None), with_center(normalise=True)):
+    for without in (with_center(weight=None), with_center(weight=0.0), with_center(normalise=True)):
         with pytest.raises(ConfigError, match="the run has no center loss of raw features"):
             CenterModel.of(arm.network, without, train)
 
@@ -145,7 +145,13 @@ def test_an_arm_of_other_options_is_refused(finished: Path, data: Path, config: 
 def test_margin_bias_takes_the_finished_arms(finished: Path, data: Path, config: Path) -> None:
     margin_bias.main([str(data), str(finished), "--config", str(config), *SHORT])
     table = (finished / "margin_bias.md").read_text()
-    assert "| mml_vs_all | mml | 1 |" in table and table.count("missing") == 12
+    assert "| mml_vs_all | mml | 1 |" in table and table.count("missing") == 18
+    nearest = finished / "mml" / "seed-1" / "measured" / "nearest.json"
+    kept = nearest.read_text()
+    nearest.unlink()  # tested, and not measured yet
+    margin_bias.main([str(data), str(finished), "--config", str(config), *SHORT, "--report"])
+    assert (finished / "margin_bias.md").read_text().count("missing") == 27
+    nearest.write_text(kept)
     for plot in ("nearest_centers", "frequency"):
         assert (finished / f"{plot}.png").read_bytes().startswith(b"\x89PNG")
 

@@ -26,13 +26,16 @@ def test_one_threshold_by_hand() -> None:
 
 def test_bias_by_hand() -> None:
     """Of 12 images, a class has 4, two have 2, four have 1: head, middle and tail."""
-    figures = bias_of([4, 2, 2, 1, 1, 1, 1], [2.0, 3.0, 5.0, 6.0, 7.0, 8.0, 9.0], margin=36.0)
+    figures = bias_of([4, 2, 2, 1, 1, 1, 1], [2.0, 3.0, 5.0, 6.0, 7.0, 8.0, 9.0], within=4.0, between=11.0, margin=36.0)
     assert figures == {
         "median": 6.0,
         "median of head": 2.0,
         "median of middle": 4.0,
         "median of tail": 7.5,
         "tail / head": 3.75,
+        "within": 4.0,
+        "between": 11.0,
+        "median / within": 1.5,
         "share beyond margin": 4 / 7,
     }
-    assert "tail / head" not in bias_of([2, 2], [1.0, 1.0], margin=1.0)
+    assert "tail / head" not in bias_of([2, 2], [1.0, 1.0], 1.0, 1.0, margin=1.0)

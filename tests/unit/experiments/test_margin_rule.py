@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from experiments import margin_rule
 from experiments.center_model import CenterModel
 from experiments.margin_rule import SHARE, constants, margin_of, share_of, weight_of
 from lightning_face.data.identity_order import IdentityOrder
@@ -27,13 +28,15 @@ def model() -> CenterModel:
     return CenterModel(steps, centers, torch.arange(NUM_CLASSES) != 5, weight=0.003, rate=0.5)
 
 
-def test_margin_by_hand() -> None:
+def test_margin_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     """Centers at 0, 1, 3 and 7, whose pairs are 1, 2, 3, 4, 6 and 7 apart; one at 6 has never moved."""
     centers = torch.tensor([[0.0], [1.0], [3.0], [6.0], [7.0]], dtype=torch.float64)
     has_center = torch.tensor([True, True, True, False, True])
     model = CenterModel([], centers, has_center, 0.003, 0.5)
     assert margin_of(model, 0.5) == pytest.approx(3.5**2)
     assert margin_of(model, 1.0) == 49.0
+    monkeypatch.setattr(margin_rule, "_MOST_CLASSES", 2)  # every second of the four: 0 and 3
+    assert margin_of(model, 1.0) == 9.0
 
 
 @pytest.mark.parametrize("beyond_batch", [False, True])
