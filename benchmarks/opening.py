@@ -66,7 +66,7 @@ def make_large(dataset: Path, out: Path, num_samples: int, num_classes: int) -> 
     named = [replace(shard, name=f"{copy:06d}-{shard.name}") for copy in range(copies) for shard in shards]
     for shard in named:
         os.link(dataset / shard.name.partition("-")[2], out / shard.name)
-    publish(out, named, index, [f"person {label:,}" for label in range(num_classes)], shuffled=True)
+    publish(out, named, [index], [f"person {label:,}" for label in range(num_classes)], shuffled=True)
 
 
 def open_and_read(dataset: Path, order: str, batch_size: int, num_workers: int) -> Opening:

@@ -2,10 +2,11 @@
 
 import hashlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
     """Write `path` so that a reader, or a run started after a crash, sees the old bytes or the new, never a part.
 
     The temporary name is fixed, so that a killed run leaves at most one file behind, which the next one replaces: one
@@ -13,14 +14,15 @@ def write_atomically(path: Path, data: bytes) -> None:
 
     Args:
         path: the file to write or replace; its folder exists.
-        data: the whole contents.
+        data: the whole contents, or its pieces.
 
     Raises:
         OSError: the folder is missing or read-only, or the disk is full; the temporary file is removed.
     """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        temporary.write_bytes(data)
+        with temporary.open("wb") as file:
+            file.writelines([data] if isinstance(data, bytes) else data)
         move_into_place(temporary, path)
     except OSError:
         temporary.unlink(missing_ok=True)

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,11 +16,11 @@ from data_prep.passes.recipe import Recipe
 from data_prep.passes.record import WORK_FOLDER, Record, clear_work
 from data_prep.passes.rejects import REJECTED_FILE, write_rejected
 from data_prep.passes.selection import Selection, select
-from data_prep.passes.shards import ShardTask, ShardWriter, order_of, sha256_of
+from data_prep.passes.shards import ShardWriter, sha256_of, sizes_of, tasks_of
 from data_prep.passes.sidecar import Sidecar, sidecar_path
 from data_prep.pool import run_tasks
 from data_prep.progress import progress, say
-from lightning_face.data.manifest import INDEX_DTYPE, MANIFEST_FILE, Manifest, Shard
+from lightning_face.data.manifest import MANIFEST_FILE, Manifest, Shard
 from lightning_face.errors import DataError
 
 _MOST_SHOWN = 5  # names that --exclude has in vain: a list of a test set has mostly such
@@ -50,7 +50,7 @@ def merge(out: Path, max_rejected: float, workers: int) -> Manifest:
         left_out = _tell_left_out(out, work, num_items, selection, recipe, max_rejected)
         shards, index = _write_shards(out, work, selection, recipe, workers)
         if recipe.near_duplicates is not None:
-            num_pairs = write_near_duplicates(out, work, num_items, selection, recipe.near_duplicates)
+            num_pairs = write_near_duplicates(out, work, selection, recipe.near_duplicates)
             say(f"pairs of images that look almost the same, all kept: {num_pairs:,}, in {out / NEAR_DUPLICATES_FILE}")
         # Matplotlib takes a moment to load.
         from data_prep.passes.report import write_report
@@ -88,22 +88,17 @@ def _tell_left_out(
 
 def _write_shards(
     out: Path, work: Path, selection: Selection, recipe: Recipe, workers: int
-) -> tuple[list[Shard], NDArray[np.void]]:
-    """The shards, and their rows of the index."""
-    order, digest = order_of(len(selection.samples), recipe), sha256_of(selection)
-    missing = [number for number in range(len(order)) if not _is_finished(out, work, number, digest)]
-    if len(missing) < len(order):
-        say(f"{out}: {len(order) - len(missing):,} of {len(order):,} shards are there already")
-    tasks = (ShardTask(number, selection.samples[order[number]]) for number in missing)
-    with progress(f"writing {out}", sum(len(order[number]) for number in missing)) as show:
+) -> tuple[list[Shard], Iterable[NDArray[np.void]]]:
+    """The shards, and their rows of the index, shard by shard."""
+    sizes, digest = sizes_of(len(selection.samples), recipe), sha256_of(selection)
+    missing = {number for number in range(len(sizes)) if not _is_finished(out, work, number, digest)}
+    if len(missing) < len(sizes):
+        say(f"{out}: {len(sizes) - len(missing):,} of {len(sizes):,} shards are there already")
+    tasks = (task for task in tasks_of(selection.samples, recipe) if task.number in missing)
+    with progress(f"writing {out}", sum(sizes[number] for number in missing)) as show:
         run_tasks(ShardWriter(out, work, digest), tasks, workers, show)
-    shards, index, filled = list[Shard](), np.empty(len(selection.samples), INDEX_DTYPE), 0
-    for number in range(len(order)):
-        sidecar = Sidecar.read(sidecar_path(work, number))
-        shards.append(sidecar.shard)
-        index[filled : filled + len(sidecar.rows)] = sidecar.rows
-        filled += len(sidecar.rows)
-    return shards, index
+    paths = [sidecar_path(work, number) for number in range(len(sizes))]
+    return [Sidecar.read(path).shard for path in paths], (Sidecar.read(path).rows for path in paths)
 
 
 def _is_finished(out: Path, work: Path, number: int, selection_sha256: str) -> bool:

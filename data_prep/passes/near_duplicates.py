@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.passes import spool
+from data_prep.passes.rows import counted_ranges
 from data_prep.passes.selection import Selection
 from lightning_face.files import move_into_place
 
@@ -16,13 +17,12 @@ NEAR_DUPLICATES_FILE = "near_duplicates.csv"
 _ROWS_AT_ONCE = 256  # of the square of distances between the images of an identity
 
 
-def write_near_duplicates(out: Path, work: Path, num_items: int, selection: Selection, bits: int) -> int:
+def write_near_duplicates(out: Path, work: Path, selection: Selection, bits: int) -> int:
     """Write `near_duplicates.csv`: the identity, two of its images, and in how many of 64 bits their hashes differ.
 
     Args:
         out: folder of the dataset.
         work: folder of unfinished work, its faces hashed.
-        num_items: of the source.
         selection: what the dataset holds: only that is looked at.
         bits: that may differ.
 
@@ -36,32 +36,27 @@ def write_near_duplicates(out: Path, work: Path, num_items: int, selection: Sele
     with temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("identity", "first", "second", "bits"))
-        for label, first, second, differing in _pairs(_hashes(work, num_items), selection.samples, bits):
+        for label, first, second, differing in _pairs(selection, bits):
             writer.writerow((selection.identities[label], sources[first], sources[second], differing))
             num_pairs += 1
     move_into_place(temporary, out / NEAR_DUPLICATES_FILE)
     return num_pairs
 
 
-def _hashes(work: Path, num_items: int) -> NDArray[np.uint64]:
-    """Perceptual hash of each item; where there is no face, anything."""
-    hashes = np.zeros(num_items, np.uint64)
-    for chunk in spool.chunks_of(num_items):
-        faces = spool.read_spooled(work, chunk).faces
-        hashes[chunk * spool.CHUNK_ITEMS + faces["place"].astype(np.int64)] = faces["perceptual"]
-    return hashes
-
-
-def _pairs(hashes: NDArray[np.uint64], samples: NDArray[np.void], bits: int) -> Iterator[tuple[int, int, int, int]]:
+def _pairs(selection: Selection, bits: int) -> Iterator[tuple[int, int, int, int]]:
     """Label, numbers of the two images and differing bits of each pair, by label and then by number."""
-    order = np.argsort(samples["label"], kind="stable")
-    ends = np.cumsum(np.bincount(samples["label"]))
-    for label, members in enumerate(np.split(order, ends[:-1])):
-        numbers = samples["number"][members]
-        own = hashes[numbers]
-        for start in range(0, len(own), _ROWS_AT_ONCE):
-            rows = own[start : start + _ROWS_AT_ONCE, None]
-            differing = np.bitwise_count(rows ^ own)
-            near = np.triu(differing <= bits, k=start + 1)
-            for row, column in zip(*np.nonzero(near), strict=True):
-                yield label, int(numbers[start + row]), int(numbers[column]), int(differing[row, column])
+    ranges = counted_ranges(selection.counts())
+    for rows, labels in selection.samples.by_key(lambda rows, _: rows["label"].astype(np.uint64), ranges):
+        order = np.argsort(labels, kind="stable")
+        for own in np.split(rows[order], np.flatnonzero(np.diff(labels[order])) + 1):
+            for first, second, differing in _near(own["perceptual"], bits):
+                yield int(own["label"][0]), int(own["number"][first]), int(own["number"][second]), differing
+
+
+def _near(hashes_N: NDArray[np.uint64], bits: int) -> Iterator[tuple[int, int, int]]:
+    """Places of the images of an identity whose hashes hardly differ, and in how many bits."""
+    for start in range(0, len(hashes_N), _ROWS_AT_ONCE):
+        differing = np.bitwise_count(hashes_N[start : start + _ROWS_AT_ONCE, None] ^ hashes_N)
+        near = np.triu(differing <= bits, k=start + 1)
+        for row, column in zip(*np.nonzero(near), strict=True):
+            yield start + int(row), int(column), int(differing[row, column])

@@ -1,22 +1,25 @@
 """`rejected.csv`: every image of a source that is not in its dataset, and why."""
 
 import csv
+import heapq
 from collections import Counter
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from data_prep.passes import spool
 from data_prep.passes.recipe import Recipe
-from data_prep.passes.selection import Why
+from data_prep.passes.rows import Rows
+from data_prep.passes.verdicts import Why
 from lightning_face.files import move_into_place
 
 REJECTED_FILE = "rejected.csv"
 
+_Reason = tuple[int, str, str]
+"""Number of an image in the source, the kind of its reason, and the reason."""
 
-def write_rejected(out: Path, work: Path, num_items: int, left_out: NDArray[np.void], recipe: Recipe) -> Counter[str]:
+
+def write_rejected(out: Path, work: Path, num_items: int, left_out: Rows, recipe: Recipe) -> Counter[str]:
     """Write `rejected.csv`, line by line in the order of the source; names that are not UTF-8 get backslashes.
 
     Args:
@@ -44,24 +47,29 @@ def write_rejected(out: Path, work: Path, num_items: int, left_out: NDArray[np.v
     return kinds
 
 
-def _lines(work: Path, num_items: int, left_out: NDArray[np.void], recipe: Recipe) -> Iterator[tuple[str, str, str]]:
+def _lines(work: Path, num_items: int, left_out: Rows, recipe: Recipe) -> Iterator[tuple[str, str, str]]:
     """What the user knows an image by, the kind of its reason, and the reason."""
     sources = spool.SourceNames(work)
+    both = _unusable(work, num_items), _not_chosen(left_out, sources, recipe)
+    for number, kind, reason in heapq.merge(*both):
+        yield sources[number], kind, reason
+
+
+def _unusable(work: Path, num_items: int) -> Iterator[_Reason]:
     for chunk in spool.chunks_of(num_items):
-        start = chunk * spool.CHUNK_ITEMS
-        spooled = spool.read_spooled(work, chunk)
-        reasons = {place: (reason.split(":")[0], reason) for place, reason in spooled.rejected.items()}
-        begin, end = np.searchsorted(left_out["number"], [start, start + spool.CHUNK_ITEMS])
-        for number, why, detail in left_out[begin:end].tolist():
-            if why == Why.DUPLICATE:
-                reasons[number - start] = ("duplicate", f"duplicate of {sources[detail]}")
-            elif why == Why.EXCLUDED:
-                reasons[number - start] = ("excluded identity",) * 2
-            elif why == Why.TOO_FEW:
-                kind = f"identity with fewer than {recipe.min_images} images"
-                reasons[number - start] = (kind, f"{kind}: {detail} left")
-            else:
-                kind = f"identity not among the {recipe.max_identities:,} with the most images"
-                reasons[number - start] = (kind, kind)
-        for place in sorted(reasons):
-            yield (spooled.items[place], *reasons[place])
+        for place, reason in sorted(spool.read_spooled(work, chunk).rejected.items()):
+            yield chunk * spool.CHUNK_ITEMS + place, reason.split(":")[0], reason
+
+
+def _not_chosen(left_out: Rows, sources: spool.SourceNames, recipe: Recipe) -> Iterator[_Reason]:
+    few = f"identity with fewer than {recipe.min_images} images"
+    many = f"identity not among the {recipe.max_identities or 0:,} with the most images"
+    for number, why, detail in chain.from_iterable(block.tolist() for block in left_out.blocks()):
+        if why == Why.DUPLICATE:
+            yield number, "duplicate", f"duplicate of {sources[detail]}"
+        elif why == Why.EXCLUDED:
+            yield number, "excluded identity", "excluded identity"
+        elif why == Why.TOO_FEW:
+            yield number, few, f"{few}: {detail} left"
+        else:
+            yield number, many, many

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from data_prep.images import RejectedImage, thumbnail
 from data_prep.passes.rejects import REJECTED_FILE
+from data_prep.passes.rows import Rows
 from data_prep.passes.selection import Selection
 from data_prep.passes.spool import FaceReader
 from lightning_face.files import write_atomically
@@ -42,7 +43,7 @@ def write_report(out: Path, work: Path, num_items: int, selection: Selection, le
     Raises:
         OSError: a file cannot be written.
     """
-    counts_C = np.bincount(selection.samples["label"], minlength=len(selection.identities))
+    counts_C = selection.counts()
     ranked_C = np.argsort(-counts_C, kind="stable")
     shown = np.unique(np.linspace(0, len(ranked_C) - 1, _ROWS).round().astype(np.int64))
     rows = [(rank + 1, int(ranked_C[rank]), int(counts_C[ranked_C[rank]])) for rank in shown.tolist()]
@@ -87,14 +88,24 @@ def _sheet(work: Path, selection: Selection, labels: Sequence[int]) -> NDArray[n
     """The first images of each label, a row each, (rows * _TILE, _COLUMNS * _TILE, 3)."""
     sheet = np.full((len(labels), _TILE, _COLUMNS, _TILE, 3), 255, np.uint8)
     with closing(FaceReader(work)) as faces:
-        for row, label in enumerate(labels):
-            samples = selection.samples[np.flatnonzero(selection.samples["label"] == label)[:_COLUMNS]]
-            for column, (_, chunk, offset, size, _) in enumerate(samples.tolist()):
+        for row, samples in enumerate(_first_samples(selection.samples, labels)):
+            for column, sample in enumerate(samples):
                 try:
-                    sheet[row, :, column] = thumbnail(faces.read(chunk, offset, size), _TILE)
+                    sheet[row, :, column] = thumbnail(
+                        faces.read(*(int(sample[name]) for name in ("chunk", "offset", "size"))), _TILE
+                    )
                 except RejectedImage:
                     sheet[row, :, column] = _GREY
     return sheet.reshape(len(labels) * _TILE, _COLUMNS * _TILE, 3)
+
+
+def _first_samples(samples: Rows, labels: Sequence[int]) -> list[NDArray[np.void]]:
+    """Up to `_COLUMNS` of each label."""
+    first = [np.empty(0, samples.dtype) for _ in labels]
+    for block in samples.blocks():
+        for row, label in enumerate(labels):
+            first[row] = np.concatenate([first[row], block[block["label"] == label]])[:_COLUMNS]
+    return first
 
 
 def _png(ranked_counts_C: NDArray[np.int64], sheet: NDArray[np.uint8], names: Sequence[str]) -> bytes:

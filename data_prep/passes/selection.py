@@ -1,8 +1,7 @@
-"""Which of the gathered faces make up a dataset, and who is who. Columns alone: ten million images take 1 GB."""
+"""Which of the gathered faces make up a dataset, and who is who. Memory grows with identities, not with images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from pathlib import Path
 
 import numpy as np
@@ -10,26 +9,22 @@ from numpy.typing import NDArray
 
 from data_prep.passes import spool
 from data_prep.passes.recipe import Recipe
+from data_prep.passes.rows import Rows
+from data_prep.passes.verdicts import Verdicts, Why, decide
 
 SAMPLE_DTYPE = np.dtype(
-    [("number", "<u4"), ("chunk", "<u4"), ("offset", "<u8"), ("size", "<u4"), ("label", "<u4")]
+    [("number", "<u4"), ("chunk", "<u4"), ("offset", "<u8"), ("size", "<u4"), ("label", "<u4"), ("perceptual", "<u8")]
 )  # fmt: skip
-"""A face that is kept: its number in the source, where its bytes lie in the spool, how many they are, and its class."""
+"""A face that is kept: its number in the source, where its bytes lie in the spool, how many they are, its class, and
+its perceptual hash."""
 
 LEFT_OUT_DTYPE = np.dtype([("number", "<u4"), ("why", "u1"), ("detail", "<u4")])
 """A face that is left out, by its number in the source, and what `Why` needs to be told."""
 
-_GATHERED_DTYPE = np.dtype([("number", "<u4"), ("identity", "<u4"), ("offset", "<u8"), ("size", "<u4")])
-
-
-class Why(IntEnum):
-    """Why a face is left out, in the order in which that is decided."""
-
-    KEPT = 0
-    EXCLUDED = 1
-    DUPLICATE = 2  # detail: number of the first face with the same bytes
-    TOO_FEW = 3  # detail: images that its identity has left
-    TOO_MANY_IDENTITIES = 4
+_GATHERED_DTYPE = np.dtype(
+    [("number", "<u4"), ("identity", "<u4"), ("offset", "<u8"), ("size", "<u4"), ("digest", "<u8", (2,)),
+     ("perceptual", "<u8")]
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -44,9 +39,16 @@ class Selection:
     """
 
     identities: Sequence[str]
-    samples: NDArray[np.void]
-    left_out: NDArray[np.void]
+    samples: Rows
+    left_out: Rows
     not_met: Sequence[str]
+
+    def counts(self) -> NDArray[np.int64]:
+        """Samples (C,) of each label."""
+        counts_C = np.zeros(len(self.identities), np.int64)
+        for block in self.samples.blocks():
+            counts_C += np.bincount(block["label"], minlength=len(counts_C))
+        return counts_C
 
 
 def select(work: Path, num_items: int, recipe: Recipe) -> Selection:
@@ -59,95 +61,58 @@ def select(work: Path, num_items: int, recipe: Recipe) -> Selection:
 
     Raises:
         DataError: a chunk is lost.
+        OSError: there is no room in `work`.
     """
-    faces, digest, names = _read(work, num_items)
-    why, detail = _left_out(faces, digest, names, recipe)
-    del digest
-    out = np.flatnonzero(why)
-    left_out = np.empty(len(out), LEFT_OUT_DTYPE)
-    left_out["number"], left_out["why"], left_out["detail"] = faces["number"][out], why[out], detail[out]
-    kept = faces[why == Why.KEPT]
-    del faces, why, detail
-    identities, labels = _labels(kept["identity"], names)
-    samples = np.empty(len(kept), SAMPLE_DTYPE)
-    for column in ("number", "offset", "size"):
-        samples[column] = kept[column]
-    samples["chunk"] = kept["number"] // spool.CHUNK_ITEMS
-    samples["label"] = labels[kept["identity"]]
+    faces = Rows(work / "faces.rows", _GATHERED_DTYPE)
+    names = _write_faces(faces, work, num_items)
+    verdicts = decide(faces, names, recipe)
+    identities, labels_I = _labels(verdicts, names)
+    samples, left_out = Rows(work / "samples.rows", SAMPLE_DTYPE), Rows(work / "left_out.rows", LEFT_OUT_DTYPE)
+    with samples.path.open("wb") as kept_file, left_out.path.open("wb") as left_out_file:
+        for block in faces.blocks():
+            why, detail = verdicts.of(block)
+            _samples(block[why == Why.KEPT], labels_I).tofile(kept_file)
+            _left_out(block["number"], why, detail).tofile(left_out_file)
     return Selection(identities, samples, left_out, sorted(set(recipe.exclude).difference(names)))
 
 
-def _read(work: Path, num_items: int) -> tuple[NDArray[np.void], NDArray[np.uint64], list[str]]:
-    """Columns of all gathered faces, (2, N) digests of their bytes, and the names that their identities number."""
-    faces, digest, filled = np.empty(num_items, _GATHERED_DTYPE), np.empty((2, num_items), np.uint64), 0
+def _write_faces(faces: Rows, work: Path, num_items: int) -> list[str]:
+    """Write a row for each gathered face; returns the names that their identities number."""
     numbers: dict[str, int] = {}
-    for chunk in spool.chunks_of(num_items):
-        spooled = spool.read_spooled(work, chunk)
-        names = np.array([numbers.setdefault(name, len(numbers)) for name in spooled.identities], dtype=np.uint32)
-        rows = faces[filled : filled + len(spooled.faces)]
-        rows["number"] = chunk * spool.CHUNK_ITEMS + spooled.faces["place"]
-        rows["identity"] = names[spooled.faces["identity"]]
-        rows["offset"] = np.cumsum(spooled.faces["size"], dtype=np.uint64) - spooled.faces["size"]
-        rows["size"] = spooled.faces["size"]
-        digest[:, filled : filled + len(rows)] = spooled.faces["digest"].T
-        filled += len(rows)
-    return faces[:filled], digest[:, :filled], list(numbers)
+    with faces.path.open("wb") as file:
+        for chunk in spool.chunks_of(num_items):
+            spooled = spool.read_spooled(work, chunk)
+            names = np.array([numbers.setdefault(name, len(numbers)) for name in spooled.identities], dtype=np.uint32)
+            rows = np.empty(len(spooled.faces), _GATHERED_DTYPE)
+            rows["number"] = chunk * spool.CHUNK_ITEMS + spooled.faces["place"]
+            rows["identity"] = names[spooled.faces["identity"]]
+            rows["offset"] = np.cumsum(spooled.faces["size"], dtype=np.uint64) - spooled.faces["size"]
+            for column in ("size", "digest", "perceptual"):
+                rows[column] = spooled.faces[column]
+            rows.tofile(file)
+    return list(numbers)
 
 
-def _left_out(
-    faces: NDArray[np.void], digest: NDArray[np.uint64], names: Sequence[str], recipe: Recipe
-) -> tuple[NDArray[np.uint8], NDArray[np.uint32]]:
-    """`Why`, and its detail, of each face."""
-    why, detail = np.zeros(len(faces), np.uint8), np.zeros(len(faces), np.uint32)
-    if recipe.keep_all:
-        return why, detail
-    identity, excluded = faces["identity"], set(recipe.exclude)
-    why[np.array([name in excluded for name in names], dtype=bool)[identity]] = Why.EXCLUDED
-    again, first = duplicates(digest, why == Why.KEPT)
-    why[again], detail[again] = Why.DUPLICATE, faces["number"][first]
-    counts = np.bincount(identity[why == Why.KEPT], minlength=len(names)).astype(np.uint32)
-    few = (why == Why.KEPT) & (counts < recipe.min_images)[identity]
-    why[few], detail[few] = Why.TOO_FEW, counts[identity[few]]
-    counts[counts < recipe.min_images] = 0
-    why[(why == Why.KEPT) & ~_largest(counts, names, recipe.max_identities)[identity]] = Why.TOO_MANY_IDENTITIES
-    return why, detail
-
-
-def duplicates(digest: NDArray[np.uint64], among: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Faces whose bytes came before, and for each the first one that has them.
-
-    Args:
-        digest: (2, N) of the bytes.
-        among: (N,) which faces to look at.
-
-    Returns:
-        Places of the later faces and of the first ones, (D,) int64 each.
-    """
-    order = np.lexsort(digest)  # stable: equal ones stay in the order of the source
-    order = order[among[order]]
-    same = np.ones(max(len(order) - 1, 0), dtype=bool)
-    for column in digest:
-        ordered = column[order]
-        same &= ordered[1:] == ordered[:-1]
-    later = np.flatnonzero(same) + 1
-    starts = np.flatnonzero(np.concatenate([[True], ~same]))
-    first = starts[np.searchsorted(starts, later, side="right") - 1]
-    return order[later], order[first]
-
-
-def _largest(counts: NDArray[np.uint32], names: Sequence[str], most: int | None) -> NDArray[np.bool_]:
-    """Whether an identity is among the `most` with the most images; of equal ones the first by name are."""
-    kept = counts > 0
-    if most is not None:
-        by_name = np.array(sorted(range(len(names)), key=names.__getitem__), dtype=np.int64)
-        order = by_name[np.argsort(-counts[by_name].astype(np.int64), kind="stable")]
-        kept[order[most:]] = False
-    return kept
-
-
-def _labels(identity: NDArray[np.uint32], names: Sequence[str]) -> tuple[list[str], NDArray[np.uint32]]:
+def _labels(verdicts: Verdicts, names: Sequence[str]) -> tuple[list[str], NDArray[np.uint32]]:
     """Names of those who have images, sorted, and the label that each number of an identity becomes."""
-    present = sorted(np.unique(identity).tolist(), key=names.__getitem__)
-    labels = np.zeros(len(names), np.uint32)
-    labels[present] = np.arange(len(present))
-    return [names[number] for number in present], labels
+    present_I = (verdicts.counts_I > 0) & (verdicts.reason_I == Why.KEPT)
+    present = sorted(np.flatnonzero(present_I).tolist(), key=names.__getitem__)
+    labels_I = np.zeros(len(names), np.uint32)
+    labels_I[present] = np.arange(len(present))
+    return [names[number] for number in present], labels_I
+
+
+def _samples(kept: NDArray[np.void], labels_I: NDArray[np.uint32]) -> NDArray[np.void]:
+    samples = np.empty(len(kept), SAMPLE_DTYPE)
+    for column in ("number", "offset", "size", "perceptual"):
+        samples[column] = kept[column]
+    samples["chunk"] = kept["number"] // spool.CHUNK_ITEMS
+    samples["label"] = labels_I[kept["identity"]]
+    return samples
+
+
+def _left_out(numbers: NDArray[np.uint32], why: NDArray[np.uint8], detail: NDArray[np.uint32]) -> NDArray[np.void]:
+    out = why != Why.KEPT
+    rows = np.empty(np.count_nonzero(out), LEFT_OUT_DTYPE)
+    rows["number"], rows["why"], rows["detail"] = numbers[out], why[out], detail[out]
+    return rows

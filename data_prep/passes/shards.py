@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from data_prep import tars
 from data_prep.passes.recipe import Recipe
+from data_prep.passes.rows import Rows, even_ranges
 from data_prep.passes.selection import Selection
 from data_prep.passes.sidecar import Sidecar, sidecar_path
 from data_prep.passes.spool import FaceReader
@@ -19,7 +21,7 @@ from data_prep.pool import Advance
 from lightning_face.data.manifest import INDEX_DTYPE, Shard
 from lightning_face.errors import DataError
 from lightning_face.files import move_into_place
-from lightning_face.hashing import permutation
+from lightning_face.hashing import hash64
 
 
 @dataclass(frozen=True)
@@ -35,15 +37,51 @@ def shard_name(number: int) -> str:
     return f"shard-{number:06d}.tar"
 
 
-def order_of(num_samples: int, recipe: Recipe) -> list[NDArray[np.int64]]:
-    """Places of the samples in each shard; sizes differ by at most one, so that workers and lanes are even."""
-    places = permutation(num_samples, recipe.seed, "shards") if recipe.shuffle else np.arange(num_samples)
-    return np.array_split(places, -(-num_samples // recipe.shard_samples))
+def sizes_of(num_samples: int, recipe: Recipe) -> list[int]:
+    """Samples in each shard, which differ by at most one, so that workers and lanes are even."""
+    num_shards = -(-num_samples // recipe.shard_samples)
+    size, larger = divmod(num_samples, num_shards)
+    return [size + (number < larger) for number in range(num_shards)]
+
+
+def tasks_of(samples: Rows, recipe: Recipe) -> Iterator[ShardTask]:
+    """All shards, in their order.
+
+    Args:
+        samples: SAMPLE_DTYPE, in the order of the source.
+        recipe: how they are shuffled and cut.
+    """
+    pieces = _cut(_in_order(samples, recipe), sizes_of(len(samples), recipe))
+    return (ShardTask(number, rows) for number, rows in enumerate(pieces))
+
+
+def _in_order(samples: Rows, recipe: Recipe) -> Iterator[NDArray[np.void]]:
+    """Samples in the order of writing: that of the hashes of their places, if they are shuffled."""
+    if not recipe.shuffle:
+        yield from samples.blocks()
+        return
+
+    def keys(rows: NDArray[np.void], start: int) -> NDArray[np.uint64]:
+        return hash64(recipe.seed, "shards", np.arange(start, start + len(rows)))
+
+    for rows, own in samples.by_key(keys, even_ranges(len(samples))):
+        yield rows[np.argsort(own, kind="stable")]
+
+
+def _cut(blocks: Iterator[NDArray[np.void]], sizes: Sequence[int]) -> Iterator[NDArray[np.void]]:
+    left = next(blocks)
+    for size in sizes:
+        while len(left) < size:
+            left = np.concatenate([left, next(blocks)])
+        yield left[:size]
+        left = left[size:]
 
 
 def sha256_of(selection: Selection) -> str:
     """Digest of who is in a dataset."""
-    digest = hashlib.sha256(selection.samples.data)
+    digest = hashlib.sha256()
+    for block in selection.samples.blocks():
+        digest.update(block.tobytes())
     for name in selection.identities:
         digest.update(f"{name}\n".encode())
     return digest.hexdigest()
@@ -75,7 +113,7 @@ class ShardWriter:
         try:
             with temporary.open("wb") as file, closing(FaceReader(self.work)) as faces:
                 tar = _Tar(file, task.number)
-                for number, chunk, offset, size, label in task.samples.tolist():
+                for number, chunk, offset, size, label, _ in task.samples.tolist():
                     tar.add(f"{number:09d}", faces.read(chunk, offset, size), label)
                     advance()
                 tar.write(tars.end_of_archive(tar.length))

@@ -57,7 +57,7 @@ def make_index(tars: Path, *, num_classes: int | None, identities: Path | None, 
     _check_labels(indexed, classes)
     try:
         manifest = publish(
-            tars, [one.shard for one in indexed], np.concatenate([one.rows for one in indexed]),
+            tars, [one.shard for one in indexed], [one.rows for one in indexed],
             names or _names(tars / IDENTITIES_FILE, classes), shuffled=False,
         )  # fmt: skip
     except OSError as error:

@@ -2,18 +2,20 @@
 
 import csv
 import io
+import tempfile
 from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from data_prep.passes import near_duplicates
-from data_prep.passes.selection import SAMPLE_DTYPE
+from data_prep.passes import near_duplicates, rows
+from data_prep.passes.rows import Rows
+from data_prep.passes.selection import LEFT_OUT_DTYPE, SAMPLE_DTYPE, Selection
 
 
 def test_copies_compressed_again_or_scaled(faces: Path, tmp_path: Path, run: Callable) -> None:
@@ -31,21 +33,26 @@ def test_copies_compressed_again_or_scaled(faces: Path, tmp_path: Path, run: Cal
     assert run("check", tmp_path / "out", "--workers", 0).code == 0
 
 
+@settings(deadline=None)
 @given(
     faces=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 255)), min_size=1),
     bits=st.integers(0, 3),
-    rows=st.integers(1, 4),
+    at_once=st.integers(1, 4),
 )
-def test_pairs_equal_loops(faces: list[tuple[int, int]], bits: int, rows: int) -> None:
+def test_pairs_equal_loops(faces: list[tuple[int, int]], bits: int, at_once: int) -> None:
     samples = np.zeros(len(faces), SAMPLE_DTYPE)
     samples["label"], samples["number"] = [label for label, _ in faces], 2 * np.arange(len(faces))
-    hashes = np.repeat(np.array([own for _, own in faces], dtype=np.uint64), 2)
+    samples["perceptual"] = [own for _, own in faces]
     expected = [
         (label, 2 * first, 2 * second, (faces[first][1] ^ faces[second][1]).bit_count())
         for label in range(3)
         for first, second in combinations([n for n, face in enumerate(faces) if face[0] == label], 2)
         if (faces[first][1] ^ faces[second][1]).bit_count() <= bits
     ]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(near_duplicates, "_ROWS_AT_ONCE", rows)
-        assert list(near_duplicates._pairs(hashes, samples, bits)) == expected
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(near_duplicates, "_ROWS_AT_ONCE", at_once)
+        patch.setattr(rows, "ROWS_AT_ONCE", at_once)
+        path = Path(folder) / "samples"
+        samples.tofile(path)
+        selection = Selection("abc", Rows(path, SAMPLE_DTYPE), Rows(path, LEFT_OUT_DTYPE), [])
+        assert list(near_duplicates._pairs(selection, bits)) == expected

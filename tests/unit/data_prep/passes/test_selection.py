@@ -12,12 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_prep.passes import spool
+from data_prep.passes import rows, spool
+from data_prep.passes.duplicates import find_duplicates
 from data_prep.passes.gather import gather
 from data_prep.passes.parts import WHOLE
 from data_prep.passes.recipe import Recipe
 from data_prep.passes.rejects import write_rejected
-from data_prep.passes.selection import duplicates, select
+from data_prep.passes.rows import Rows
+from data_prep.passes.selection import select
 from tests.unit.data_prep.plain import Plain, plain, write
 
 
@@ -67,6 +69,7 @@ def test_selection_equals_loops(faces: list, exclude: tuple, min_images: int, ma
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(spool, "CHUNK_ITEMS", 3)
         patch.setattr(spool, "_MOST_OPEN", 2)
+        patch.setattr(rows, "ROWS_AT_ONCE", 4)
         patch.setattr("lightning_face.files.flush", lambda path: None)
         out = Path(folder)
         assert gather(out, source, source.items(), WHOLE, recipe, 0) == len(faces)
@@ -74,20 +77,32 @@ def test_selection_equals_loops(faces: list, exclude: tuple, min_images: int, ma
         kinds = write_rejected(out, out, len(faces), selection.left_out, recipe)
         kept, reasons = chosen_by_loops(source, recipe)
         assert rejected(out) == reasons and kinds.total() == len(reasons)
-        assert selection.samples["number"].tolist() == sorted(kept)
-        assert [selection.identities[label] for label in selection.samples["label"]] == [kept[n] for n in sorted(kept)]
+        samples = np.concatenate([np.empty(0, selection.samples.dtype), *selection.samples.blocks()])
+        assert len(samples) == len(selection.samples) and samples["number"].tolist() == sorted(kept)
+        assert [selection.identities[label] for label in samples["label"]] == [kept[n] for n in sorted(kept)]
+        counts = Counter(kept.values())
+        assert selection.counts().tolist() == [counts[who] for who in selection.identities]
         assert list(selection.identities) == sorted(set(kept.values()))
         with closing(spool.FaceReader(out)) as reader:
-            for number, chunk, offset, size, _ in selection.samples.tolist():
+            for number, chunk, offset, size, _, _ in samples.tolist():
                 assert reader.read(chunk, offset, size) == source.planned[number].jpeg
 
 
-@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2), st.booleans())))
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.sampled_from([0, 1, 2**64 - 1]), st.integers(0, 2), st.integers(0, 1))))
 def test_the_first_of_equal_digests_stays(faces: list) -> None:
-    columns = np.array(faces, dtype=np.uint64).reshape(-1, 3).T
-    later, first = duplicates(columns[:2], columns[2].astype(bool))
-    expected = {place: faces.index(face) for place, face in enumerate(faces) if face[2] and face in faces[:place]}
-    assert dict(zip(later.tolist(), first.tolist(), strict=True)) == expected
+    table = np.zeros(len(faces), [("number", "<u4"), ("identity", "<u4"), ("digest", "<u8", (2,))])
+    for row, (high, low, identity) in enumerate(faces):
+        table[row] = 3 * row, identity, (high, low)
+    expected = {
+        3 * place: 3 * faces.index(face) for place, face in enumerate(faces) if face[2] and face in faces[:place]
+    }
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rows, "ROWS_AT_ONCE", 4)
+        path = Path(folder) / "faces"
+        table.tofile(path)
+        found = find_duplicates(Rows(path, table.dtype), np.array([True, False]))
+    assert found.tolist() == sorted(expected.items())
 
 
 def test_exact_duplicates_of_anybody_are_dropped(faces: Path, tmp_path: Path, run: Callable) -> None:
