@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from pytorch_lightning.utilities.rank_zero import rank_zero_warn
+
 from lightning_face.callbacks.non_finite import NonFinite
 from lightning_face.callbacks.verification import Verification
 from lightning_face.checkpoint.directory import describe, list_checkpoints, name_of
@@ -13,6 +15,7 @@ from lightning_face.data.position import Position
 from lightning_face.engines.choice import check_engine_can_average, check_engine_can_load
 from lightning_face.errors import CheckpointError, ConfigError
 from lightning_face.module import FaceModule
+from lightning_face.objectives.config import ObjectiveConfig
 from lightning_face.recorded import NETWORK_OPTIONS, check_same_options
 from lightning_face.trainer import FaceTrainer
 
@@ -31,8 +34,18 @@ def check_training(trainer: FaceTrainer, model: FaceModule, data: FaceDataModule
     check_pairs(data.order, data.faces, accumulation, objective.pair_losses)
     check_evaluations(trainer, model, data)
     trainer.callback(NonFinite).check(trainer)
+    warn_of_late_mml(objective, trainer.total_steps(data))
     if model.averaged is not None:
         check_engine_can_average(trainer.engine)
+
+
+def warn_of_late_mml(objective: ObjectiveConfig, total_steps: int) -> None:
+    """Say where MML never takes part; a short trial of a config that has it is no error."""
+    if objective.mml is not None and objective.mml.from_step >= total_steps:
+        rank_zero_warn(
+            f"objective.mml.from_step is {objective.mml.from_step:,}, but the run has {total_steps:,} steps: MML never"
+            " takes part; begin it earlier, or train longer"
+        )
 
 
 def check_evaluations(trainer: FaceTrainer, model: FaceModule, data: FaceDataModule) -> None:

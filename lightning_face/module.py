@@ -26,7 +26,7 @@ from lightning_face.distributed.batchnorm import average_batchnorm_statistics
 from lightning_face.engines.choice import held_gradients, held_weights
 from lightning_face.engines.fully_sharded import FullyShardedStrategy
 from lightning_face.engines.zero import ZeroStrategy
-from lightning_face.errors import ConfigError, NonFiniteLossError
+from lightning_face.errors import NonFiniteLossError
 from lightning_face.hashing import seed_of
 from lightning_face.models import BackboneConfig, build_backbone
 from lightning_face.objectives.config import ObjectiveConfig
@@ -230,7 +230,7 @@ class FaceModule(LightningModule):
         decayed = [parameter for parameter in parameters if parameter.ndim > 1]
         others = [parameter for parameter in parameters if parameter.ndim <= 1]
         optimizer = self.make_optimizer([{"params": decayed}, {"params": others, "weight_decay": 0.0}])
-        scheduler = self._schedule.build(optimizer, self._total_steps())
+        scheduler = self._schedule.build(optimizer, self.trainer.total_steps(self.trainer.datamodule))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -264,15 +264,6 @@ class FaceModule(LightningModule):
         description = describe(checkpoint)
         check_shapes(description.tables, self.objective.shapes(), str(checkpoint))
         load_tables(checkpoint, description.files, self.objective.state(), self.objective.held())
-
-    def _total_steps(self) -> int:
-        """Optimizer steps of the whole run; Lightning's own estimate would start the data before it is resumed."""
-        steps, epochs = self.trainer.max_steps, self.trainer.max_epochs
-        from_epochs = epochs * self.trainer.datamodule.order.steps_per_epoch if epochs and epochs > 0 else None
-        limits = [limit for limit in (steps if steps > 0 else None, from_epochs) if limit is not None]
-        if not limits:
-            raise ConfigError("the schedule needs the length of the run: set trainer.max_epochs or trainer.max_steps")
-        return min(limits)
 
     def stop(self, what: str) -> NoReturn:
         """End the run before anything moves; every rank calls.

@@ -107,6 +107,18 @@ class FaceTrainer(Trainer):
         self._checkpoint_connector._ckpt_path = ckpt_path
         return super()._run(model, ckpt_path, **kwargs)
 
+    def total_steps(self, data: FaceDataModule) -> int:
+        """Optimizer steps of the whole run; Lightning's own estimate would start the data before it is resumed.
+
+        Raises:
+            ConfigError: the run has no end.
+        """
+        epochs = self.max_epochs or 0
+        limits = [limit for limit in (self.max_steps, epochs * data.order.steps_per_epoch) if limit > 0]
+        if not limits:
+            raise ConfigError("the schedule needs the length of the run: set trainer.max_epochs or trainer.max_steps")
+        return min(limits)
+
     def callback(self, kind: type[Kind]) -> Kind:
         """The one of a kind."""
         return next(callback for callback in self.callbacks if isinstance(callback, kind))

@@ -26,7 +26,8 @@ def find_duplicates(faces: Rows, excluded_I: NDArray[np.bool_]) -> NDArray[np.vo
         pairs = np.empty(len(later), DUPLICATE_DTYPE)
         pairs["number"], pairs["first"] = among["number"][later], among["number"][first]
         found.append(pairs)
-    return np.sort(np.concatenate(found), order="number")
+    together = np.concatenate(found)
+    return together[np.argsort(together["number"])]
 
 
 def _repeated(digest_N2: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

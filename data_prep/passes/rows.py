@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ class Rows:
     """A file of rows that all have the same columns.
 
     Args:
-        path: of the file; `tofile` of an array writes such.
+        path: of the file; `append` writes such.
         dtype: of a row.
     """
 
@@ -35,8 +36,8 @@ class Rows:
     def blocks(self) -> Iterator[NDArray[np.void]]:
         """All rows, `ROWS_AT_ONCE` at a time, in their order."""
         with self.path.open("rb") as file:
-            while len(block := np.fromfile(file, self.dtype, ROWS_AT_ONCE)):
-                yield block
+            while data := file.read(ROWS_AT_ONCE * self.dtype.itemsize):
+                yield np.frombuffer(data, self.dtype)
 
     def by_key(self, keys: Keys, lasts: Sequence[int]) -> Iterator[tuple[NDArray[np.void], NDArray[np.uint64]]]:
         """The rows of each range of keys, in their order, and their keys; they are copied into a file for each range.
@@ -53,7 +54,7 @@ class Rows:
             ranges = [Rows(Path(folder) / str(number), keyed) for number in range(len(lasts))]
             self._distribute(keys, lasts, ranges)
             for one in ranges:
-                both = np.fromfile(one.path, keyed)
+                both = np.frombuffer(one.path.read_bytes(), keyed)
                 yield both["row"], both["key"]
 
     def _distribute(self, keys: Keys, lasts: Sequence[int], ranges: Sequence["Rows"]) -> None:
@@ -65,8 +66,13 @@ class Rows:
                 both["row"], both["key"] = block, keys(block, start)
                 number = np.searchsorted(np.array(lasts, np.uint64), both["key"])
                 for present in np.unique(number):
-                    both[number == present].tofile(files[present])
+                    append(files[present], both[number == present])
                 start += len(block)
+
+
+def append(file: BinaryIO, rows: NDArray[np.void]) -> None:
+    """Write rows to the end of a file; `tofile` may lose them where the disk is full, and not say so."""
+    file.write(rows.tobytes())
 
 
 def even_ranges(num_rows: int) -> list[int]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from data_prep.passes import spool
 from data_prep.passes.recipe import Recipe
-from data_prep.passes.rows import Rows
+from data_prep.passes.rows import Rows, append
 from data_prep.passes.verdicts import Verdicts, Why, decide
 
 SAMPLE_DTYPE = np.dtype(
@@ -71,8 +71,8 @@ def select(work: Path, num_items: int, recipe: Recipe) -> Selection:
     with samples.path.open("wb") as kept_file, left_out.path.open("wb") as left_out_file:
         for block in faces.blocks():
             why, detail = verdicts.of(block)
-            _samples(block[why == Why.KEPT], labels_I).tofile(kept_file)
-            _left_out(block["number"], why, detail).tofile(left_out_file)
+            append(kept_file, _samples(block[why == Why.KEPT], labels_I))
+            append(left_out_file, _left_out(block["number"], why, detail))
     return Selection(identities, samples, left_out, sorted(set(recipe.exclude).difference(names)))
 
 
@@ -89,7 +89,7 @@ def _write_faces(faces: Rows, work: Path, num_items: int) -> list[str]:
             rows["offset"] = np.cumsum(spooled.faces["size"], dtype=np.uint64) - spooled.faces["size"]
             for column in ("size", "digest", "perceptual"):
                 rows[column] = spooled.faces[column]
-            rows.tofile(file)
+            append(file, rows)
     return list(numbers)
 
 

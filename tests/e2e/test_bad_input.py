@@ -86,6 +86,7 @@ def test_manifest_of_other_tars(tiny_config, dataset, tmp_path, capfd):
         (("--trainer.devices", 5), "1 = 5; the nearest is 20 or 25"),
         (("--trainer.accumulate_grad_batches", 5), "1 x 5 = 5; the nearest is 20 or 25"),
         (("--data.global_batch_size", 500), "use at most 400"),
+        (("--trainer.max_epochs", -1), "set trainer.max_epochs or trainer.max_steps"),
         (("--trainer.limit_train_batches", 3), "use trainer.max_steps"),
         (("--trainer.limit_val_batches", 2), "would leave samples out"),
         (("--trainer.fast_dev_run", "true"), "not supported"),
