@@ -24,7 +24,7 @@ def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
         with temporary.open("wb") as file:
             file.writelines([data] if isinstance(data, bytes) else data)
         move_into_place(temporary, path)
-    except OSError:
+    except BaseException:  # pieces may be made on the way
         temporary.unlink(missing_ok=True)
         raise
 

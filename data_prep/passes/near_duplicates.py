@@ -14,7 +14,7 @@ from lightning_face.files import move_into_place
 
 NEAR_DUPLICATES_FILE = "near_duplicates.csv"
 
-_ROWS_AT_ONCE = 256  # of the square of distances between the images of an identity
+_SQUARE_ROWS = 256  # of the square of distances between the images of an identity, at a time
 
 
 def write_near_duplicates(out: Path, work: Path, selection: Selection, bits: int) -> int:
@@ -55,8 +55,8 @@ def _pairs(selection: Selection, bits: int) -> Iterator[tuple[int, int, int, int
 
 def _near(hashes_N: NDArray[np.uint64], bits: int) -> Iterator[tuple[int, int, int]]:
     """Places of the images of an identity whose hashes hardly differ, and in how many bits."""
-    for start in range(0, len(hashes_N), _ROWS_AT_ONCE):
-        differing = np.bitwise_count(hashes_N[start : start + _ROWS_AT_ONCE, None] ^ hashes_N)
+    for start in range(0, len(hashes_N), _SQUARE_ROWS):
+        differing = np.bitwise_count(hashes_N[start : start + _SQUARE_ROWS, None] ^ hashes_N)
         near = np.triu(differing <= bits, k=start + 1)
         for row, column in zip(*np.nonzero(near), strict=True):
             yield start + int(row), int(column), int(differing[row, column])

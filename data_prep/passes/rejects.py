@@ -2,6 +2,7 @@
 
 import csv
 import heapq
+import re
 from collections import Counter
 from collections.abc import Iterator
 from itertools import chain
@@ -14,6 +15,9 @@ from data_prep.passes.verdicts import Why
 from lightning_face.files import move_into_place
 
 REJECTED_FILE = "rejected.csv"
+
+_NUMBER = re.compile(r"\d+")
+"""The places of damaged records are no kinds of damage."""
 
 _Reason = tuple[int, str, str]
 """Number of an image in the source, the kind of its reason, and the reason."""
@@ -58,7 +62,7 @@ def _lines(work: Path, num_items: int, left_out: Rows, recipe: Recipe) -> Iterat
 def _unusable(work: Path, num_items: int) -> Iterator[_Reason]:
     for chunk in spool.chunks_of(num_items):
         for place, reason in sorted(spool.read_spooled(work, chunk).rejected.items()):
-            yield chunk * spool.CHUNK_ITEMS + place, reason.split(":")[0], reason
+            yield chunk * spool.CHUNK_ITEMS + place, _NUMBER.sub("#", reason.split(":")[0]), reason
 
 
 def _not_chosen(left_out: Rows, sources: spool.SourceNames, recipe: Recipe) -> Iterator[_Reason]:

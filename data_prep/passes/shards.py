@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from data_prep import tars
 from data_prep.passes.recipe import Recipe
 from data_prep.passes.rows import Rows, even_ranges
-from data_prep.passes.selection import Selection
+from data_prep.passes.selection import SAMPLE_DTYPE, Selection
 from data_prep.passes.sidecar import Sidecar, sidecar_path
 from data_prep.passes.spool import FaceReader
 from data_prep.pool import Advance
@@ -38,7 +38,7 @@ def shard_name(number: int) -> str:
 
 
 def sizes_of(num_samples: int, recipe: Recipe) -> list[int]:
-    """Samples in each shard, which differ by at most one, so that workers and lanes are even."""
+    """Samples in each shard, of one at least; they differ by at most one, so that workers and lanes are even."""
     num_shards = -(-num_samples // recipe.shard_samples)
     size, larger = divmod(num_samples, num_shards)
     return [size + (number < larger) for number in range(num_shards)]
@@ -69,10 +69,12 @@ def _in_order(samples: Rows, recipe: Recipe) -> Iterator[NDArray[np.void]]:
 
 
 def _cut(blocks: Iterator[NDArray[np.void]], sizes: Sequence[int]) -> Iterator[NDArray[np.void]]:
-    left = next(blocks)
+    left = np.empty(0, SAMPLE_DTYPE)
     for size in sizes:
-        while len(left) < size:
-            left = np.concatenate([left, next(blocks)])
+        pieces = [left]
+        while sum(map(len, pieces)) < size:
+            pieces.append(next(blocks))
+        left = np.concatenate(pieces)
         yield left[:size]
         left = left[size:]
 

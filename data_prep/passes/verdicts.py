@@ -39,13 +39,15 @@ class Verdicts:
     reason_I: NDArray[np.uint8]
 
     def of(self, faces: NDArray[np.void]) -> tuple[NDArray[np.uint8], NDArray[np.uint32]]:
-        """`Why`, and its detail, of each of some faces in the order of the source."""
+        """`Why`, and its detail, of each of some neighbouring faces in the order of the source, one at least."""
         identity, numbers = faces["identity"], faces["number"]
         why = self.reason_I[identity]
         detail = np.where(why == Why.TOO_FEW, self.counts_I[identity], 0).astype(np.uint32)
-        begin, end = np.searchsorted(self.duplicates["number"], [int(numbers[0]), int(numbers[-1]) + 1])
-        again = np.searchsorted(numbers, self.duplicates["number"][begin:end])
-        why[again], detail[again] = Why.DUPLICATE, self.duplicates["first"][begin:end]
+        known = self.duplicates["number"]
+        # By numbers of the same kind: others would have all of them converted first.
+        own = slice(np.searchsorted(known, numbers[0]), np.searchsorted(known, numbers[-1], side="right"))
+        again = np.searchsorted(numbers, known[own])
+        why[again], detail[again] = Why.DUPLICATE, self.duplicates["first"][own]
         excluded = self.excluded_I[identity]
         why[excluded], detail[excluded] = Why.EXCLUDED, 0
         return why, detail

@@ -57,11 +57,11 @@ class InsightfaceSet:
             if not os.path.isfile(path):
                 raise DataError(f"{path} is missing; the folder must hold train.rec, train.idx and property")
         index_N2 = read_index(self._index)
-        images_N2 = index_N2[self._is_image(index_N2)]
-        if not len(images_N2):
+        index_N2 = index_N2[self._is_image(index_N2)]
+        if not len(index_N2):
             raise DataError(f"{self._records} holds no images, going by the first record; copy or download it again")
         _ = self._num_classes  # read here, so that what is wrong with it is not said by each worker
-        for key, offset in images_N2:
+        for key, offset in index_N2:
             yield RecordPlace(int(key), int(offset))
 
     def make(self, item: RecordPlace) -> Face:

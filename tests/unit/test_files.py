@@ -1,5 +1,6 @@
 """Files that are whole or absent."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,19 @@ def test_flushes_the_file_before_and_the_folder_after_the_rename(
 def test_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         write_atomically(tmp_path / "missing" / "file", b"")
+
+
+def test_pieces(tmp_path: Path) -> None:
+    write_atomically(tmp_path / "file", (piece for piece in (b"a", b"", b"bc")))
+    assert (tmp_path / "file").read_bytes() == b"abc"
+
+
+def test_a_piece_that_cannot_be_made_leaves_what_was_there(tmp_path: Path) -> None:
+    def pieces() -> Iterator[bytes]:
+        yield b"new"
+        raise ValueError("damaged")
+
+    write_atomically(tmp_path / "file", b"old")
+    with pytest.raises(ValueError, match="damaged"):
+        write_atomically(tmp_path / "file", pieces())
+    assert [path.name for path in tmp_path.iterdir()] == ["file"] and (tmp_path / "file").read_bytes() == b"old"

@@ -50,9 +50,9 @@ def test_pairs_equal_loops(faces: list[tuple[int, int]], bits: int, at_once: int
         if (faces[first][1] ^ faces[second][1]).bit_count() <= bits
     ]
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(near_duplicates, "_ROWS_AT_ONCE", at_once)
+        patch.setattr(near_duplicates, "_SQUARE_ROWS", at_once)
         patch.setattr(rows, "ROWS_AT_ONCE", at_once)
         path = Path(folder) / "samples"
         samples.tofile(path)
-        selection = Selection("abc", Rows(path, SAMPLE_DTYPE), Rows(path, LEFT_OUT_DTYPE), [])
+        selection = Selection(["a", "b", "c"], Rows(path, SAMPLE_DTYPE), Rows(path, LEFT_OUT_DTYPE), [])
         assert list(near_duplicates._pairs(selection, bits)) == expected

@@ -1,5 +1,7 @@
 """Rows in a file: in blocks, in ranges of a key, and in the order of shards, as if they were held in memory."""
 
+import os
+import resource
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +19,7 @@ from data_prep.passes.rows import Rows, counted_ranges, even_ranges
 from data_prep.passes.selection import SAMPLE_DTYPE
 from data_prep.passes.shards import sizes_of, tasks_of
 from lightning_face.hashing import permutation
+from tests.disk import full_disk
 
 NUMBERED = np.dtype([("number", "<u4")])
 
@@ -34,6 +37,10 @@ def numbered(dtype: np.dtype[np.void], count: int) -> NDArray[np.void]:
     array = np.zeros(count, dtype)
     array["number"] = np.arange(count)
     return array
+
+
+def as_keys(block: NDArray[np.void], start: int) -> NDArray[np.uint64]:
+    return block["number"].astype(np.uint64)
 
 
 @settings(deadline=None)
@@ -58,6 +65,31 @@ def test_ranges_of_hashes(hashes: list[int], at_once: int) -> None:
             met += found["number"][np.argsort(keys, kind="stable")].tolist()
     assert met == np.argsort(lookup, kind="stable").tolist()
     assert lasts[-1] == 2**64 - 1 and len(lasts) == max(1, -(-len(hashes) // at_once))
+
+
+def test_more_ranges_than_files_may_be_open() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = len(os.listdir("/proc/self/fd")) + 8
+    with in_a_file(numbered(NUMBERED, 100), 1) as file:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        try:
+            found = [ranked["number"].tolist() for ranked, _ in file.by_key(as_keys, list(range(100)))]
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert found == [[number] for number in range(100)]
+
+
+def test_files_of_a_killed_run_are_replaced() -> None:
+    with in_a_file(numbered(NUMBERED, 6), 2) as file:
+        left = file.path.with_suffix(".ranges")
+        left.mkdir()
+        (left / "0").write_bytes(b"half of a row")
+        assert [ranked["number"].tolist() for ranked, _ in file.by_key(as_keys, [2, 5])] == [[0, 1, 2], [3, 4, 5]]
+
+
+def test_nothing_is_left_where_the_disk_is_full() -> None:
+    with in_a_file(numbered(NUMBERED, 1000), 1000) as file, full_disk(1000), pytest.raises(OSError):
+        list(file.by_key(as_keys, [999]))
 
 
 @given(st.lists(st.integers(0, 5), max_size=12), st.integers(1, 6))
