@@ -3,9 +3,10 @@
     python -m experiments.all_losses data/lfw runs/all_losses
 
 Scales and margins are smaller than the published ones, which belong to millions of images: this file has all of them in
-one table. Center loss, range loss and MML train beside softmax; the other losses over pairs train alone, FaceNet's
-triplet (mined offline, in batches of its own) among semi-hard, hardest-negative, batch-hard and batch-all. OUT/table.md
-has means over seeds and paired differences from softmax, OUT/differences.png draws them.
+one table. Center, marginal and range loss train beside softmax; contrastive and triplet loss train alone, FaceNet's
+triplet (mined offline, in batches of its own) among semi-hard, hardest-negative, batch-hard and batch-all. MML takes
+part in the second half of a run with center loss; `experiments.margin_rule` gives its constants for the arm `center`.
+OUT/table.md has means over seeds and paired differences from softmax, OUT/differences.png draws them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,9 +17,9 @@ from typing import Any
 from experiments.arms import Arm
 from experiments.command import CONFIGS, carry_out, make_parser
 from experiments.comparison import Comparison
-from experiments.face_arms import FaceArms
+from experiments.face_arms import FaceArms, mml
 from experiments.plots import differences_figure
-from experiments.schemes import RANGE
+from experiments.schemes import MARGINAL, RANGE
 from lightning_face.evaluation.drawing import save
 
 SCALE = 24.0
@@ -57,7 +58,7 @@ WITHOUT_CENTERS: Mapping[str, dict[str, Any]] = {
     "uniface": head("UniFace", margin=0.2),
     "sphereface2": {**head("SphereFace2", margin=0.2), "model.objective.softmax.weight": 10.0},
     "contrastive": pairs_alone("contrastive"),
-    "marginal": pairs_alone("marginal"),
+    "marginal": {"model.objective.marginal": MARGINAL},
     "range": {"model.objective.range": RANGE},
     # 42 triplets, two images less than a batch of the others.
     "triplet_facenet": {**triplet("offline"), "data.mine_every_n_steps": 20, "data.global_batch_size": 126},
@@ -68,14 +69,8 @@ WITHOUT_CENTERS: Mapping[str, dict[str, Any]] = {
 }
 """Options of each loss over those of the config."""
 
-WITH_CENTERS: Mapping[str, dict[str, Any]] = {
-    "center": {},
-    "center_unit": {
-        **head("CosFace", margin=0.25), "model.objective.center": {"weight": 0.5, "normalise": True}
-    },
-    "center_mml": {"model.objective.mml": {"margin": 280.0, "weight": 5e-8}},
-}  # fmt: skip
-"""Of those with centers: the config's, with other options."""
+CENTER_UNIT = {**head("CosFace", margin=0.25), "model.objective.center": {"weight": 0.5, "normalise": True}}
+WITH_CENTERS = ("center", "center_unit", "center_mml")
 
 APART = ("triplet_facenet",)
 """Mined triplets are an order of data of their own."""
@@ -89,8 +84,16 @@ def arms_of(faces: FaceArms, seed: int) -> Iterator[Arm]:
     """All arms of a seed."""
     for name, options in WITHOUT_CENTERS.items():
         yield faces.anew(name, seed, {"model.objective.center": None, **options})
-    for name, options in WITH_CENTERS.items():
-        yield faces.anew(name, seed, options)
+    center = faces.anew("center", seed, {})
+    yield center
+    yield faces.anew("center_unit", seed, CENTER_UNIT)
+    yield faces.anew("center_mml", seed, late_mml(faces, center))
+
+
+def late_mml(faces: FaceArms, center: Arm) -> dict[str, Any]:
+    """Options of MML in the second half of a run like a finished one."""
+    margin, weight = faces.rule(center)
+    return mml(margin, weight, from_step=center.checkpoint.step // 2)
 
 
 def report(out: Path) -> None:

@@ -22,14 +22,15 @@ from experiments.margin_rule import PAPER
 from experiments.plots import differences_figure
 from lightning_face.evaluation.drawing import save
 
+# A hundredth of the published weight, and for range loss a tenth of those of public code, whose margin of 20,000
+# presumes larger embeddings: with more, both do harm here; docs/experiments.md.
+MARGINAL: Mapping[str, float] = {"weight": 0.01}
 RANGE: Mapping[str, float] = {"intra_weight": 1e-5, "inter_weight": 1e-4, "margin": 200.0}
 
 SCHEMES: Mapping[str, dict[str, Any]] = {
     "softmax": {"model.objective.center": None},
     "center": {},
-    # A hundredth of the published weight, and for range loss a tenth of those of public code, whose margin of 20,000
-    # presumes larger embeddings: with more, both do harm here; docs/experiments.md.
-    "marginal": {"model.objective.center": None, "model.objective.marginal": {"weight": 0.01}},
+    "marginal": {"model.objective.center": None, "model.objective.marginal": MARGINAL},
     "range": {"model.objective.center": None, "model.objective.range": RANGE},
 }
 """What begins anew, by name: options over those of the config, which has softmax and center loss."""

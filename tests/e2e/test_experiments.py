@@ -14,7 +14,7 @@ from experiments import all_losses, margin_bias, margin_rule, schemes, sweeps
 from experiments.arms import Arm, options_of_data
 from experiments.center_model import CenterModel
 from experiments.command import CONFIGS
-from experiments.face_arms import FaceArms
+from experiments.face_arms import FaceArms, mml
 from experiments.margin_rule import SHARE, share_of
 from lightning_face.checkpoint.directory import Description
 from lightning_face.data.batch_checks import check_batch, check_pairs, check_triplets
@@ -171,7 +171,16 @@ def test_reports_show_what_is_missing(finished: Path, data: Path) -> None:
     assert (out / "sweeps.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_every_loss_has_valid_options(data: Path, tmp_path: Path) -> None:
+def test_mml_takes_part_in_the_second_half(finished: Path, data: Path, config: Path) -> None:
+    faces = FaceArms(data, finished, config, 2, 1)
+    given = json.loads((finished / "mml" / "seed-1" / "arm.json").read_text())["options"]["model.objective.mml"]
+    center = faces.anew("center", 1, {})
+    late = {**given, "from_step": center.checkpoint.step // 2}
+    assert all_losses.late_mml(faces, center) == {"model.objective.mml": late} and late["from_step"] > 0
+
+
+def test_every_loss_has_valid_options(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(all_losses, "late_mml", lambda faces, center: mml(4.0, 1e-3, from_step=1))
     faces = FaceArms(data, tmp_path, CONFIGS / "experiments" / "lfw.yaml", 1, 0)
     arms = {arm.folder.parent.name: arm for arm in all_losses.arms_of(faces, seed=1)}
     assert set(arms) == set(all_losses.REFERENCES)
