@@ -3,12 +3,11 @@
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterator
-from itertools import chain
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from experiments.arms import Arm
-from lightning_face.errors import FaceError
+from lightning_face.errors import ConfigError, FaceError
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -52,13 +51,32 @@ def carry_out(
     """
     try:
         options.out.mkdir(parents=True, exist_ok=True)
-        for arm in () if options.report else chain.from_iterable(map(arms_of, options.seeds)):
-            if options.only is None or arm.name in options.only:
+        for seed in () if options.report else options.seeds:
+            for arm in chosen(arms_of(seed), options.only):
                 _finish(arm)
                 report(options.out)
         report(options.out)
     except FaceError as error:
         sys.exit(f"error: {error}")
+
+
+def chosen(arms: Iterator[Arm], only: Sequence[str] | None) -> Iterator[Arm]:
+    """The arms of some names, or all; those behind the last of them, which may need others finished, are not asked for.
+
+    Raises:
+        ConfigError: a name is none of an arm's.
+    """
+    if only is None:
+        yield from arms
+        return
+    left = set(only)
+    while left:
+        arm = next(arms, None)
+        if arm is None:
+            raise ConfigError(f"--only {min(left)}: there is no arm of this name; leave --only out to see all of them")
+        if arm.name in left:
+            left.remove(arm.name)
+            yield arm
 
 
 def _finish(arm: Arm) -> None:

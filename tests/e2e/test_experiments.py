@@ -1,6 +1,7 @@
 """The experiments on generated faces, shortened: arms are finished once, go on, and are compared."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,13 @@ from data_prep.synthetic.generate import make_synthetic
 from experiments import all_losses, margin_bias, margin_rule, schemes, sweeps
 from experiments.arms import Arm, options_of_data
 from experiments.center_model import CenterModel
-from experiments.command import CONFIGS
+from experiments.command import CONFIGS, chosen
 from experiments.face_arms import FaceArms, mml
 from experiments.margin_rule import SHARE, share_of
 from lightning_face.checkpoint.directory import Description
 from lightning_face.data.batch_checks import check_batch, check_pairs, check_triplets
 from lightning_face.data.datamodule import FaceDataModule
-from lightning_face.errors import ConfigError
+from lightning_face.errors import ConfigError, DataError
 from lightning_face.objectives.objective import ObjectiveConfig
 
 FINISHED = ("center", "mml")
@@ -140,6 +141,21 @@ def test_finished_arms_are_not_trained_again(
 def test_an_arm_of_other_options_is_refused(finished: Path, data: Path, config: Path) -> None:
     with pytest.raises(SystemExit, match=r"begun with other options: trainer.max_epochs: 2 -> 3"):
         schemes.main([str(data), str(finished), "--config", str(config), "--epochs", "3", "--only", "center"])
+
+
+def test_only_some_arms(data: Path, config: Path, finished: Path, tmp_path: Path) -> None:
+    """Those behind them, which need a finished center model, are not asked for."""
+    arms = [Arm(tmp_path / name / "seed-1", config, {}) for name in ("softmax", "center", "range")]
+
+    def in_turn() -> Iterator[Arm]:
+        yield from arms
+        raise DataError("finish arm center first")
+
+    assert list(chosen(in_turn(), ["range", "softmax"])) == [arms[0], arms[2]]
+    with pytest.raises(DataError):
+        list(chosen(in_turn(), None))
+    with pytest.raises(SystemExit, match="error: --only cnter: there is no arm of this name"):
+        schemes.main([str(data), str(finished), "--config", str(config), *SHORT, "--only", "cnter"])
 
 
 def test_margin_bias_takes_the_finished_arms(finished: Path, data: Path, config: Path) -> None:
