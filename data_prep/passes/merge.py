@@ -3,7 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from data_prep.passes.rejects import REJECTED_FILE, write_rejected
 from data_prep.passes.selection import Selection, select
 from data_prep.passes.shards import ShardWriter, sha256_of, sizes_of, tasks_of
 from data_prep.passes.sidecar import Sidecar, sidecar_path
+from data_prep.passes.spool import FaceReader
 from data_prep.pool import run_tasks
 from data_prep.progress import progress, say
 from lightning_face.data.manifest import MANIFEST_FILE, Manifest, Shard
@@ -95,8 +96,9 @@ def _write_shards(
     if len(missing) < len(sizes):
         say(f"{out}: {len(sizes) - len(missing):,} of {len(sizes):,} shards are there already")
     tasks = (task for task in tasks_of(selection.samples, recipe) if task.number in missing)
-    with progress(f"writing {out}", sum(sizes[number] for number in missing)) as show:
-        run_tasks(ShardWriter(out, work, digest), tasks, workers, show)
+    num_images = sum(sizes[number] for number in missing)
+    with progress(f"writing {out}", num_images) as show, closing(FaceReader(work)) as faces:
+        run_tasks(ShardWriter(out, work, faces, digest), tasks, workers, show)
     paths = [sidecar_path(work, number) for number in range(len(sizes))]
     return [Sidecar.read(path).shard for path in paths], (Sidecar.read(path).rows for path in paths)
 

@@ -3,7 +3,6 @@
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -96,11 +95,13 @@ class ShardWriter:
     Args:
         out: folder of the dataset.
         work: folder of unfinished work, on the same file system.
+        faces: that were gathered there.
         selection_sha256: written to each sidecar.
     """
 
     out: Path
     work: Path
+    faces: FaceReader
     selection_sha256: str
 
     def __call__(self, task: ShardTask, advance: Advance) -> None:
@@ -113,10 +114,10 @@ class ShardWriter:
         # A worker of a killed run may live a moment longer than its parent: no two share a temporary file.
         temporary = self.work / f"{name}.{os.getpid()}.tmp"
         try:
-            with temporary.open("wb") as file, closing(FaceReader(self.work)) as faces:
+            with temporary.open("wb") as file:
                 tar = _Tar(file, task.number)
                 for number, chunk, offset, size, label, _ in task.samples.tolist():
-                    tar.add(f"{number:09d}", faces.read(chunk, offset, size), label)
+                    tar.add(f"{number:09d}", self.faces.read(chunk, offset, size), label)
                     advance()
                 tar.write(tars.end_of_archive(tar.length))
             move_into_place(temporary, self.out / name)

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import os
+import resource
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,7 +20,10 @@ CHUNK_ITEMS = 1024
 """Items of a source that are gathered together: seconds of work to lose, some 20 MB of a stream to hand to a worker."""
 
 _CHUNKS_AT_HAND = 64
-_MOST_OPEN = 500  # files of the spool; a process may usually have 1,024
+_MOST_OPEN = 16_384
+"""Files of the spool that a process keeps open, if it may: to open one on a network costs more than to read a face."""
+
+_OTHER_FILES = 256
 
 FACE_DTYPE = np.dtype(
     [("place", "<u4"), ("identity", "<u4"), ("size", "<u4"), ("digest", "<u8", (2,)), ("perceptual", "<u8")]
@@ -93,14 +97,18 @@ def read_spooled(work: Path, chunk: int) -> Spooled:
 
 
 class FaceReader:
-    """Reads gathered faces from anywhere, with some files open at a time; close it.
+    """Reads gathered faces from anywhere, from files that stay open; close it.
 
     Args:
         work: folder of unfinished work.
     """
 
     def __init__(self, work: Path) -> None:
-        self._work, self._descriptors = work, dict[int, int]()
+        self._work, self._descriptors, self._most_open = work, dict[int, int](), _may_be_open()
+
+    def __reduce__(self) -> tuple[type["FaceReader"], tuple[Path]]:
+        """Another process opens files of its own."""
+        return FaceReader, (self._work,)
 
     def read(self, chunk: int, offset: int, size: int) -> bytes:
         """Bytes of a face.
@@ -121,13 +129,24 @@ class FaceReader:
             os.close(self._descriptors.popitem()[1])
 
     def _open(self, chunk: int) -> None:
-        if len(self._descriptors) == _MOST_OPEN:
+        if len(self._descriptors) == self._most_open:
             self.close()
         path = faces_path(self._work, chunk)
         try:
             self._descriptors[chunk] = os.open(path, os.O_RDONLY)
         except OSError as error:
             raise _damaged(self._work, path) from error
+
+
+def _may_be_open() -> int:
+    """How many files of the spool this process may keep open; asks for as many as it may have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_OPEN + _OTHER_FILES
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return _MOST_OPEN
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    return max(1, allowed - _OTHER_FILES)
 
 
 class SourceNames:
