@@ -49,6 +49,8 @@ def arms_of(options: Namespace, seed: int) -> Iterator[Arm]:
                 **options_of_data(options.data),
                 "model.objective.center.weight": weight,
                 "model.backbone.embedding_dim": dim,
+                # As the authors' code draws them, "xavier": 0.707 for two dimensions; with that, 64 diverge.
+                "model.objective.softmax.init_std": round(dim**-0.5, 3),
                 "trainer.max_steps": options.steps,
                 "trainer.check_val_every_n_epoch": 1000,
                 "trainer.enable_progress_bar": False,

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from safetensors.torch import load_file
 
 from data_prep.sources.mnist import make_mnist
 from experiments.features import embedded
-from experiments.mnist_toy import main
+from experiments.mnist_toy import arms_of, main
 from tests.e2e.test_commands import call
 from tests.unit.data_prep.sources.test_mnist import idx
 
@@ -50,6 +51,15 @@ def test_accuracy_on_known_classes_is_that_of_loops(digits, tmp_path):
     assert json.loads((run / "result.json").read_text())["identification"] == {"test": pytest.approx(expected)}
     assert {name: float(row[f"identification/test/{name}"]) for name in expected} == pytest.approx(expected)
     assert len({*nearest}) > 1  # the classifier, after six steps, may take all for one
+
+
+@pytest.mark.parametrize("dim, init_std", [(2, 0.707), (8, 0.354), (64, 0.125)])
+def test_first_rows_of_the_classifier_have_unit_length(dim, init_std, digits, tmp_path):
+    """In two dimensions as in the config; rows three times as long make 64 dimensions diverge."""
+    options = Namespace(data=digits, out=tmp_path, config=CONFIG, dims=[dim], weights=[0.1], steps=2)
+    (arm,) = arms_of(options, seed=1)
+    assert arm.options["model.objective.softmax.init_std"] == init_std
+    assert dim != 2 or f"init_std: {init_std}" in CONFIG.read_text()
 
 
 @pytest.mark.filterwarnings("ignore:The number of training batches")  # one, of so few pictures
