@@ -26,7 +26,8 @@ def test_every_shipped_config_trains(config, generated, tmp_path):
     small = ("--data.global_batch_size", 6, "--data.num_workers", 0, "--data.image_size", image_size)
     short = ("--trainer.max_steps", 2, "--trainer.log_every_n_steps", 1, "--model.schedule.warmup_steps", 0)
     here = ("--trainer.accelerator", "cpu", "--trainer.devices", 1, "--trainer.num_nodes", 1)
-    options = (*data, *small, *short, *here, "--trainer.precision", "32-true", "--wandb.mode", "disabled")
+    late = ("--model.objective.mml.from_step", 1) if "from_step" in config.read_text() else ()
+    options = (*data, *small, *short, *here, *late, "--trainer.precision", "32-true", "--wandb.mode", "disabled")
     call("fit", "--config", config, "--run_dir", tmp_path, *options)
     assert (tmp_path / "checkpoints" / "last" / "checkpoint.json").is_file()
 
