@@ -20,6 +20,7 @@ from itertools import islice
 from pathlib import Path
 
 from benchmarks.sheets import Sheet, markdown
+from data_prep.arguments import at_least
 from data_prep.synthetic.pictures import Item, Renderer
 
 _PICTURES, _PICTURE_SIZE, _QUALITY = 300, 32, 75
@@ -73,7 +74,12 @@ def main(arguments: list[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m benchmarks.streaming", description=__doc__.split("\n\n")[0])
     parser.add_argument(
-        "--lines", type=int, nargs="+", default=[200_000, 2_000_000], metavar="N", help="default: 200000 2000000"
+        "--lines",
+        type=at_least(1),
+        nargs="+",
+        default=[200_000, 2_000_000],
+        metavar="N",
+        help="default: 200000 2000000",
     )
     parser.add_argument("--images-of-identity", type=int, default=100, metavar="N", help="default: 100")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"), help="folder (default: runs/benchmarks)")

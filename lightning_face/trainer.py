@@ -48,6 +48,12 @@ def _refuse_what_breaks_the_promises(options: dict[str, Any]) -> None:
     for name in ("overfit_batches", "fast_dev_run", "num_sanity_val_steps", "enable_checkpointing"):
         if options.get(name):
             raise ConfigError(f"trainer.{name} is not supported, got {options[name]}; leave it out")
+    wanted = options.get("accelerator")
+    if wanted in ("gpu", "cuda") and not (torch.cuda.is_available() or torch.backends.mps.is_available()):
+        raise ConfigError(
+            f"trainer.accelerator is {wanted}, but torch {torch.__version__} finds no GPU here; give"
+            " --trainer.accelerator cpu, or look at `nvidia-smi` and at whether this torch was built for CUDA"
+        )
     precision = options.get("precision")
     if precision not in (None, 32, "32", "32-true", *_MIXED):
         raise ConfigError(

@@ -41,6 +41,14 @@ def test_allowed(options: dict[str, object]) -> None:
     assert getattr(trainer, name) == options[name]
 
 
+@pytest.mark.parametrize("accelerator", ["gpu", "cuda"])
+def test_a_gpu_where_there_is_none(accelerator: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+    with pytest.raises(ConfigError, match=f"trainer.accelerator is {accelerator}, but torch .* finds no GPU here"):
+        FaceTrainer(accelerator=accelerator, devices=2, logger=False)
+
+
 def test_a_strategy_of_another_kind_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"trainer.strategy _Other is not supported; it must be auto or one of ddp"):
         FaceTrainer(accelerator="cpu", devices=2, logger=False, strategy=_Other())
